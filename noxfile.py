@@ -1,6 +1,6 @@
 """`nox` runs lint, types, tests and builds the documentation; `nox -s full` everything else.
 
-`nox -s bench` runs the benchmarks; `nox -s readme` writes the parts of the reference that come from the code.
+`nox -s bench` runs the benchmarks; `nox -s readme` writes the files that are made from the code.
 """
 
 from __future__ import annotations
@@ -176,7 +176,8 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def readme(session: nox.Session) -> None:
     session.install("-e", ".[sandbox,sign]")
-    session.run("python", "-m", "tests.support.reference")
+    for made in ("reference", "loader_definition"):
+        session.run("python", "-m", f"tests.support.{made}")
 
 
 @nox.session

@@ -1,5 +1,5 @@
-# ruff: noqa: F403, F405 - one list of the public names is enough; a test asks for each of them
-"""Delivers records to Sprinto as evidence: all of a run, or none of it.
+# ruff: noqa: F403, F405 - one list of the public names is enough; a test imports each of them
+"""Loads records into Sprinto as evidence: all records of a run, or none.
 
 A Singer target, and a library for programs without a tap:
 
@@ -89,13 +89,13 @@ _MODULES = (
     "transport.background",
     "transport.base",
 )
-"""Modules of `push` that know the public names, in the order in which they are asked."""
+"""Modules of `push` that have the public names, in the order in which they are searched."""
 
 
-if not TYPE_CHECKING:  # Else every name would pass for one that exists.
+if not TYPE_CHECKING:  # Otherwise type checkers would accept any name.
 
     def __getattr__(name: str) -> object:
-        # The command notes signals before it imports anything that takes long, and this file comes first.
+        # The command notes signals before any slow import, and this file is imported first.
         if name == "__version__":
             return importlib.import_module("importlib.metadata").version("target-sprinto")
         if name not in __all__:

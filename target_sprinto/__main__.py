@@ -8,25 +8,25 @@ from target_sprinto import process
 
 
 def main() -> None:
-    """Run the target. A signal ends it with one line and the exit code of the contract."""
+    """Run the target. A signal ends it with one line and the documented exit code."""
     process.run(_run_target)
 
 
 def sprintoctl() -> None:
-    """Run `sprintoctl`. A signal ends it with one line, also while it is imported."""
+    """Run `sprintoctl`. A signal ends it with one line, even during its imports."""
     process.run(_run_sprintoctl)
 
 
 def _run_sprintoctl() -> None:
-    from target_sprinto.cli.app import main as command  # noqa: PLC0415 - takes long
+    from target_sprinto.cli.app import main as command  # noqa: PLC0415 - slow to import
 
     command()
 
 
 def _run_target() -> None:
-    # Nothing that the imports make is ever garbage: looking for some takes a sixth of their time.
+    # The imports produce no garbage, and looking for it takes a sixth of their time.
     gc.disable()
-    # They take long, and a signal may come meanwhile.
+    # These are slow, and a signal may arrive meanwhile.
     from target_sprinto.errors import SettingsError  # noqa: PLC0415
     from target_sprinto.singer.settings import settings_checks  # noqa: PLC0415
     from target_sprinto.singer.target import SprintoTarget  # noqa: PLC0415
@@ -35,12 +35,12 @@ def _run_target() -> None:
     gc.enable()
 
     if not os.environ.get("SINGER_SDK_LOG_CONFIG"):
-        # Empty means unset: the SDK would open the working folder, and fail without a line.
+        # Empty means unset: the SDK would open the working folder, and fail without a message.
         os.environ.pop("SINGER_SDK_LOG_CONFIG", None)
     try:
         settings_checks.require_log_level()
     except SettingsError as problem:
-        # There is no log yet.
+        # Logging is not configured yet.
         sys.exit(str(problem))
     SprintoTarget.cli()
 

@@ -21,22 +21,22 @@ from target_sprinto.push.text import printable, shown
 from target_sprinto.signals import process_signals
 
 _WRITING_FAILED = frozenset({errno.ENOSPC, errno.EPIPE, errno.EFBIG, errno.EDQUOT, errno.EIO})
-"""Only stdout is left to fail so: whatever else is written has an error of its own."""
+"""Here these can only be about stdout: all other output has its own errors."""
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's `--help`: how it is called, line by line as it is typed."""
-    # What follows a backspace alone on its line, click does not wrap.
+    """The end of a command's `--help`: sample command lines."""
+    # click does not wrap a paragraph that begins with a backspace on a line of its own.
     return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
 
 
 def colours() -> bool | None:
-    """Whether to colour, for click: no, or None where a terminal decides (see https://no-color.org)."""
+    """Whether click colours: False, or None if the terminal decides (see https://no-color.org)."""
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], None]) -> Any:  # noqa: ANN401 - what `run` returns
-    """Call `run`; an error becomes one line, given to `say`, and the exit code of the contract."""
+    """Call `run`. Give an error to `say`, which writes one line, and exit with the documented code."""
     with process_signals as signals:
         try:
             _require_start()
@@ -49,19 +49,19 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], Non
             error = explained(bug)
         say(error)
         if isinstance(error, StateNotWritten | OutputNotWritten) and sys.stdout is not None:
-            # The interpreter would write to a broken stdout once more while it ends.
+            # The interpreter would write to the broken stdout again as it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
 
 
 def interrupted_early(interrupted: Interrupted) -> Interrupted:
-    """Have the line of a signal that came early say so."""
+    """Add to the line of an early signal that no session was opened."""
     interrupted.session_outcome = "No session was opened."
     return interrupted
 
 
 def _require_start() -> None:
-    """Raise if nothing can begin: a signal came while the imports were made, or the folder is gone."""
+    """Raise if nothing can start: a signal arrived during the imports, or the folder is gone."""
     if process_signals.first is not None:
         raise interrupted_early(Interrupted(process_signals.first))
     try:
@@ -73,7 +73,7 @@ def _require_start() -> None:
 
 
 class _PrintableRecord(logging.LogRecord):
-    """A log line that names a stream, say, can neither forge another line nor reach a terminal's controls."""
+    """A name in a log line, such as a stream's, cannot forge another line or control a terminal."""
 
     def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - logging's own
         # The SDK names a logger after each stream.
@@ -87,7 +87,7 @@ class SprintoCommand(click.Command):
     """The target's command: failures are logged as one line, never a traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
-        """Run, and leave with the exit code of the contract."""
+        """Run, and exit with the documented code."""
         logging.setLogRecordFactory(_PrintableRecord)
         logging.captureWarnings(capture=True)
         warnings.filterwarnings("once", category=DeprecationWarning)
@@ -98,13 +98,13 @@ class SprintoCommand(click.Command):
 def log_failure(logger: logging.Logger, error: SprintoError) -> None:
     """Log the one line of a run that failed."""
     if not logger.isEnabledFor(logging.ERROR):
-        # Under CRITICAL a STATE that could not be written would be lost.
+        # At CRITICAL, a STATE that could not be written would be lost.
         logger.setLevel(logging.ERROR)
     logger.error("%s", error, extra=log_fields(error.result, error))
 
 
 def log_fields(result: RunResult | None, error: SprintoError | None = None) -> dict[str, Any]:
-    """What the line that ends a run says, as fields for a structured log."""
+    """The contents of the last line of a run, as fields for a structured log."""
     return {
         "code": error.code if error else None,
         "outcome": (result.outcome if result else RunOutcome.NOTHING_SENT).value,

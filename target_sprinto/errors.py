@@ -1,7 +1,7 @@
-"""What goes wrong on the Singer side: leaves of the tree in `push/errors.py`.
+"""Errors of the Singer side: leaves of the tree in `push/errors.py`.
 
-Those of a line of the input derive from InputError, and from the SDK's error of the same meaning where there
-is one (InvalidRecord does not: the SDK's holds the record). docs/reference/errors.md lists all by their code.
+Errors about an input line derive from InputError, and from the SDK's error of the same meaning if there is
+one (not InvalidRecord, because the SDK's holds the record). docs/reference/errors.md lists all by code.
 Errors about receipts are in `receipts/errors.py`.
 """
 
@@ -22,11 +22,11 @@ from target_sprinto.push.transport.background import NO_THREAD, ResourcesExhaust
 log = logging.getLogger(__name__)
 
 _ROOM = 200
-"""Characters of a message for problems with settings."""
+"""Maximum characters of a message for problems with settings."""
 
 
 class SettingsError(ConfigError, sdk.ConfigValidationError):
-    """Settings that cannot be used. `errors` lists every problem; none quotes a value."""
+    """Invalid settings. `errors` lists every problem; none quotes a value."""
 
     hint = "`target-sprinto --about` lists all settings."
 
@@ -63,7 +63,7 @@ class InvalidSchema(InputError, sdk.InvalidJSONSchema, code="invalid-schema"):
 class InvalidRecord(InputError, code="invalid-record"):
     """A record that may not be sent, named by stream and field path, never by value.
 
-    `field` is that path, and `issue` what is wrong there, where they are known.
+    `field` is that path, and `issue` is the problem there; None if unknown.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class InvalidRecord(InputError, code="invalid-record"):
 
 
 class EntityMismatch(InvalidRecord, code="entity-schema"):
-    """A mapped record that does not fit its entity type in `entity_schemas`; `problems` are all of them."""
+    """A mapped record that does not match `entity_schemas`; `problems` lists every mismatch."""
 
     def __init__(self, message: str, hint: str, problems: list[FieldProblem]) -> None:
         field, issue = problems[0] if len(problems) == 1 else ("", "; ".join(map(str, problems)))
@@ -121,7 +121,7 @@ class MeltanoTestStream(InputError, code="meltano-test-stream"):
 
 
 class BatchNotSupported(InputError, code="batch-not-supported"):
-    """A BATCH message whose files are of a kind, or in a place, that is not read."""
+    """A BATCH message whose files have an unsupported format or location."""
 
 
 class BatchFileUnreadable(InputError, code="batch-file"):
@@ -137,7 +137,7 @@ class FinalStateUnfinished(SprintoError, code="final-state-unfinished"):
 
 
 class StreamMissing(SprintoError, code="stream-missing"):
-    """A stream, its entity type or a field, that the settings name and the tap did not send."""
+    """A stream, its entity type or a field that the settings name but the tap did not send."""
 
 
 class TapSilent(InputError, code="tap-silent"):
@@ -146,7 +146,7 @@ class TapSilent(InputError, code="tap-silent"):
     def __init__(self, seconds: float) -> None:
         super().__init__(
             f"The tap sent nothing for {seconds:g} s (`input_timeout_seconds`); it probably hangs.",
-            "Look at the tap's log. If the tap may be silent for so long, raise `input_timeout_seconds`.",
+            "Check the tap's log. If the tap may be silent for that long, raise `input_timeout_seconds`.",
         )
 
 
@@ -167,15 +167,15 @@ class WouldBeRefused(SprintoError, code="would-be-refused"):
 
 
 class PreviewDiffers(SprintoError, code="preview-differs"):
-    """`sprintoctl map preview --expect`: a run would send something else than the kept preview."""
+    """`sprintoctl map preview --expect`: a run would not send what the saved preview shows."""
 
 
 class RejectsNotWritten(SprintoError, code="rejects-not-written"):
-    """The rejected records cannot be saved, so the run must not go on without them."""
+    """The rejected records cannot be saved, so the run must not continue without them."""
 
 
 class StateNotWritten(SprintoError, code="state-not-written"):
-    """All was applied, but STATE could not be written to stdout: it follows the message, to be saved."""
+    """The run was applied, but STATE could not be written to stdout. It follows the message, to be saved."""
 
     def __init__(self, state: str) -> None:
         super().__init__(
@@ -202,11 +202,11 @@ class DemoFailed(SprintoError, code="demo-failed"):
 
 
 def explained(problem: Exception) -> SprintoError:
-    """What to raise instead of an exception that is not ours."""
+    """The error to raise instead of an exception that is not ours."""
     if isinstance(problem, MemoryError):
         return ResourcesExhausted("Memory ran out.", "Give the process more of it, or send smaller records.")
     if isinstance(problem, RuntimeError) and "start new thread" in str(problem):
-        # Of another library's.
+        # From another library.
         return ResourcesExhausted(*NO_THREAD)
     if isinstance(problem, OSError) and problem.errno in {errno.EMFILE, errno.ENFILE}:
         return ResourcesExhausted("No more files can be opened.", "Raise the limit for them (ulimit -n).")

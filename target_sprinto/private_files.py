@@ -1,4 +1,4 @@
-"""Files that their owner alone can read, because they hold records or STATE; bytes that are written whole."""
+"""Files that only their owner can read, because they hold records or STATE; complete writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LARGEST_SECRET = 1 << 16
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:
-    """Write all of `content`; `os.write` may write a part of it. Raises OSError."""
+    """Write all of `content`; `os.write` may write only a part. Raises OSError."""
     rest = memoryview(content)
     while rest:
         try:
@@ -24,7 +24,7 @@ def write_all(descriptor: int, content: bytes | memoryview) -> None:
 
 
 def append(descriptor: int, content: Iterable[bytes | memoryview]) -> None:
-    """Write all of `content`, in parts, or none of it. Raises OSError."""
+    """Write all parts of `content`, or none. Raises OSError."""
     before = os.lseek(descriptor, 0, os.SEEK_CUR)
     try:
         for part in content:
@@ -36,7 +36,7 @@ def append(descriptor: int, content: Iterable[bytes | memoryview]) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder that its owner alone can enter, and those above it, if there is none. Raises OSError."""
+    """Make a folder that only its owner can enter, and any missing parents. Raises OSError."""
     missing = [folder for folder in path.parents if not folder.exists()]
     for folder in (*reversed(missing), path):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -48,7 +48,7 @@ def reason(problem: OSError) -> str:
 
 
 def read_secret(path: Path) -> tuple[bytes, bool]:
-    """A small secret, and whether it is kept from other users. Raises OSError, ValueError if it is large."""
+    """A small secret, and whether it is hidden from other users. Raises OSError, or ValueError if large."""
     with path.open("rb") as opened:
         content = opened.read(_LARGEST_SECRET + 1)
         is_private = not os.fstat(opened.fileno()).st_mode & stat.S_IROTH
@@ -58,12 +58,12 @@ def read_secret(path: Path) -> tuple[bytes, bool]:
 
 
 def create(path: Path) -> int:
-    """Make a file that was not there and return its descriptor. Raises OSError."""
+    """Create a new file and return its descriptor. Raises OSError, also if the file exists."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Make a file that was not there, with this content, on disk when this returns.
+    """Create a new file with this content, and return once it is on disk.
 
     Raises OSError, and leaves no new file then.
     """
@@ -76,9 +76,9 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def replace(path: Path, content: Iterable[bytes]) -> None:
-    """Put `content`, in parts, in the place of a file, which is seen as all of the old or all of the new.
+    """Replace a file atomically: readers see the whole old content or the whole new one.
 
-    Raises OSError; the file is then as it was.
+    Raises OSError; the file is then unchanged.
     """
     descriptor, fresh = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
     try:

@@ -1,6 +1,6 @@
-"""The process around a command: a stderr that never blocks, and an end that no signal changes.
+"""The process around a command: stderr never blocks, and no signal changes the exit code at the end.
 
-Imports little: it is set up before the rest.
+Imports little, because it is set up first.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _DRAIN_SECONDS = 10.0
 
 
 def run(command: Callable[[], object]) -> NoReturn:
-    """Call a command line and end the process with its exit code.
+    """Run a command and end the process with its exit code.
 
-    Signals are noted from here until the process is gone: the interpreter, while it shuts down, puts back
-    handlers that would end it, and the exit code of an applied run would be lost.
+    Signals are noted until the process is gone. At shutdown, the interpreter would restore handlers that end
+    the process, and the exit code of an applied run would be lost.
     """
     if sys.platform == "win32":
         sys.exit("Windows is not supported: run this on Linux or macOS, or in WSL. Nothing was sent.")
@@ -66,7 +66,7 @@ def run(command: Callable[[], object]) -> NoReturn:
 
 
 def _open_standard_descriptors() -> None:
-    """Open what the parent has closed of 0, 1 and 2: else the next file or socket would become stderr."""
+    """Open those of descriptors 0 to 2 that are closed, or the next file or socket could become stderr."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
         pass
     os.close(descriptor)
@@ -76,7 +76,7 @@ class BackgroundWriter(io.FileIO):
     """Writes to a descriptor on a daemon thread: `write` never waits for it.
 
     A terminal after Ctrl-S, or a pipe that nothing reads, would otherwise block the run, its keep-alive and
-    its signals. At most 1 MiB waits, or the last write if it is larger; before that the oldest lines are
+    its signals. At most 1 MiB waits, or the last write if that is larger. The oldest lines beyond that are
     dropped, and a line says how many.
     """
 
@@ -90,7 +90,7 @@ class BackgroundWriter(io.FileIO):
         self._changed = threading.Condition()
 
     def write(self, data: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
-        """Take all of it, at once."""
+        """Queue all of it and return at once."""
         chunk = bytes(data)
         with self._changed:
             self._waiting.append(chunk)
@@ -101,13 +101,13 @@ class BackgroundWriter(io.FileIO):
                 try:
                     self._thread = start_thread(self._write_all, "sprinto-stderr")
                 except ResourcesExhausted:
-                    # Which is what the line may be about.
+                    # The line may be about this very problem.
                     self._write(self._take())
             self._changed.notify_all()
         return len(chunk)
 
     def drain(self, stalled_seconds: float, seconds: float) -> None:
-        """Wait until all is written: at most `seconds`, and at most `stalled_seconds` in which nothing is."""
+        """Wait until all is written: at most `seconds`, and at most `stalled_seconds` without progress."""
         until = time.monotonic() + seconds
         with self._changed:
             while self._busy or self._waiting:

@@ -1,8 +1,8 @@
-"""The first SIGINT, SIGTERM or SIGHUP of the process. Imports little: it is set up before the rest.
+"""The first SIGINT, SIGTERM or SIGHUP of the process. Imports little, because it is set up first.
 
-Python runs a signal handler between two of its own steps, on the main thread: never while that waits for a
-pipe to be opened, and to no effect while it computes. A second thread reads each signal from a pipe, into
-which it is written at once. If the main thread does not respond within a second, that thread ends the run.
+Python runs signal handlers on the main thread, between bytecode instructions: never while that thread waits
+for a pipe to be opened, and without effect while it computes. A second thread reads each signal from a pipe,
+to which it is written at once, and ends the run if the main thread does not respond within a second.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 
 _RESPONSE_SECONDS = 1.0
-"""How long the main thread may take to notice a signal: it looks ten times a second."""
+"""How long the main thread may take to notice a signal: it checks ten times a second."""
 
 _EXIT_SECONDS = 9.7
-"""When the process exits, whatever still runs, after a signal that the main thread did not notice."""
+"""Time to exit after a signal that the main thread did not notice, whatever is still running."""
 
 
 class Signals:
     """Notes the first SIGINT, SIGTERM or SIGHUP; `check` raises it wherever a run can be ended.
 
-    Entered in the entry point, and once more by the command that it runs: the outer one puts back what was.
-    A handler that raised by itself could do so anywhere, also between a response and its being noted.
+    Entered by the entry point, and again by the command that it runs; the outer exit restores the handlers.
+    A handler that raised could do so anywhere, even between receiving a response and noting it.
     """
 
     def __init__(self) -> None:
@@ -51,21 +51,21 @@ class Signals:
         self._depth = 0
 
     def check(self) -> None:
-        """Raise Interrupted once a signal has come."""
+        """Raise Interrupted if a signal has arrived."""
         if self.first is not None:
             if threading.current_thread() is threading.main_thread():
                 self._noticed = True
             raise Interrupted(self.first)
 
     def seconds_since_first(self) -> float:
-        """How long ago the first signal came; 0 without one."""
+        """How long ago the first signal arrived; 0 without one."""
         return time.monotonic() - self.first_at if self.first is not None else 0.0
 
     @contextlib.contextmanager
     def ended_by(self, end: Callable[[Interrupted], None]) -> Iterator[None]:
         """Let `end` handle a signal that the block does not notice, on another thread; then exit.
 
-        `end` is called at most once. The block cannot be left once that has begun.
+        `end` is called at most once. Once it has begun, the block cannot be left.
         """
         with self._ending:
             before, self._end = self._end, end
@@ -80,10 +80,10 @@ class Signals:
         self.__enter__()
 
     def __enter__(self) -> Self:
-        # Entered again, it is in place already.
+        # If entered again, the handlers are already in place.
         if threading.current_thread() is threading.main_thread() and not self._before:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                # Under nohup, or in a shell's background job, what the parent ignores is meant to be ignored.
+                # A signal that the parent ignores (nohup, a shell's background job) is meant to stay ignored.
                 if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
             self._watch()
@@ -108,7 +108,7 @@ class Signals:
         try:
             start_thread(partial(self._listen, reading), "sprinto-signals")
         except ResourcesExhausted:
-            # No thread can be had: the main thread still notices what it can.
+            # Without the thread, the main thread still notices what it can.
             os.close(reading)
             self._stop_watching()
         else:
@@ -118,7 +118,7 @@ class Signals:
     def _stop_watching(self) -> None:
         if self._pipe is not None:
             signal.set_wakeup_fd(-1)
-            # The thread reads the end of the pipe, and closes its side.
+            # The thread reads end-of-file, and closes its own end.
             os.close(self._pipe)
             self._pipe = None
 
@@ -138,7 +138,7 @@ class Signals:
                 return
             end = partial(self._end, Interrupted(first))
             try:
-                # On a thread of its own, for it may be stuck: behind a full stderr, say.
+                # On its own thread, because it may block, for example on a full stderr.
                 start_thread(end, "sprinto-end").join(_EXIT_SECONDS - self.seconds_since_first())
             except ResourcesExhausted:
                 end()
@@ -147,4 +147,4 @@ class Signals:
 
 
 process_signals = Signals()
-"""Those of this process: what the command lines look at."""
+"""The signals of this process, which the commands check."""

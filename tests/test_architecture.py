@@ -46,34 +46,24 @@ def is_declared_pure(path: Path) -> bool:
     return re.search(r"\bPure\b", message.partition("\n")[0]) is not None
 
 
-LEAVES = ("singer/strict_json", "singer/similar_names")
-MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "cli": ("cli", "singer", "receipts", "push", "probe", "sandbox", "root"),
-    "cli/demo_data": (),
-    "singer": ("singer", "receipts", "push", "root"),
-    "singer/settings": (
-        "singer/settings",
-        "singer/mapping",
-        "singer/schemas",
-        "singer/input",
-        *LEAVES,
-        "push",
-        "root",
-    ),
-    "singer/mapping": ("singer/mapping", "singer/schemas", "singer/input", *LEAVES, "push", "root"),
-    "singer/schemas": ("singer/schemas", *LEAVES, "push", "root"),
-    "singer/rejects": ("singer/rejects", "receipts", "push", "root"),
-    "singer/input": ("singer/input", "push", "root"),
-    "receipts": ("receipts", "push", "root"),
-    "probe": ("probe", "push", "root"),
-    "push": ("push",),
-    "push/protocol": ("push/protocol", "push/errors", "push/text", "push/timing"),
-    "push/transport": ("push/transport", "push/protocol", "push/errors", "push/timing"),
-    "push/run": ("push",),
-    "sandbox": ("sandbox",),
-    "root": ("push", "root"),
-}
-"""What each folder may import from the package, as in CONTRIBUTING; a file name allows only that file."""
+CONTRIBUTING = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOMS = CONTRIBUTING.partition("## Code structure")[2].partition("## Tests")[0]
+
+
+@cache
+def may_import() -> dict[str, tuple[str, ...]]:
+    """What each folder may import from the package, including itself; a file name allows only that file."""
+    rows = re.findall(r"^\| (?:`([a-z_/]+)/`|root: .*) \| .* \| (.+) \|$", ROOMS, re.MULTILINE)
+    rooms = {room or "root": allowed for room, allowed in rows}
+    return {
+        room: (
+            room,
+            *(name or "root" for name in re.findall(r"`([a-z_/]+?)/?(?:\.py)?`|\broot\b", allowed)),
+            *(rooms if allowed == "every folder" else ()),
+        )
+        for room, allowed in rooms.items()
+    }
+
 
 PACKAGES = {
     "singer_sdk": ("singer", "root"),
@@ -102,18 +92,23 @@ def is_in(place: str, rooms: tuple[str, ...]) -> bool:
 def test_folders_import_only_what_they_may() -> None:
     for path in files(""):
         place = path.relative_to(ROOT).with_suffix("").as_posix()
-        names = imported(path)
-        for name in names:
-            package, _, inside = name.partition(".")
+        for name in imported(path):
+            package = name.partition(".")[0]
             if package in PACKAGES:
                 assert is_in(place, PACKAGES[package]), (place, name)
-            holds_others = any(other.startswith(f"{name}.") for other in names)
-            if package == "target_sprinto" and is_module(inside) and not holds_others and place != "__main__":
-                assert is_in(inside.replace(".", "/"), MAY_IMPORT[folder_of(path)]), (place, name)
+        for module in own_modules(path) if place != "__main__" else ():
+            assert is_in(module, may_import()[folder_of(path)]), (place, module)
 
 
-def test_every_folder_has_a_rule() -> None:
-    assert {folder_of(path) for path in files("")} == set(MAY_IMPORT)
+def own_modules(path: Path) -> set[str]:
+    """The package's modules that a file imports; for `from a import b`, only b if it is a module."""
+    names = {name.partition(".")[2] for name in imported(path) if name.startswith("target_sprinto.")}
+    modules = {name.replace(".", "/") for name in names if is_module(name)}
+    return {one for one in modules if not any(other.startswith(f"{one}/") for other in modules)}
+
+
+def test_contributing_lists_every_folder() -> None:
+    assert {folder_of(path) for path in files("")} == set(may_import())
 
 
 def pure_files() -> set[Path]:
@@ -192,21 +187,8 @@ def test_imported_packages_are_declared(room: str) -> None:
                 assert DISTRIBUTIONS.get(package, package.replace("_", "-")) in declared, path.name
 
 
-def test_contributing_lists_every_folder() -> None:
-    text = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(
-        re.findall(
-            r"^\| `([a-z_/]+)/` \|",
-            text.partition("## Code structure")[2].partition("## Tests")[0],
-            re.MULTILINE,
-        )
-    )
-    assert named == {str(path.parent.relative_to(ROOT)) for path in files("") if path.parent != ROOT}
-
-
 def test_files_named_in_contributing_exist() -> None:
-    text = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", text))
+    named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", CONTRIBUTING))
     assert len(named) > 40
     places = [ROOT, ROOT.parent, ROOT.parent / "tests" / "support"]
     assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []

@@ -16,6 +16,7 @@ from jsonschema import Draft7Validator
 from referencing import Registry, Resource
 
 from target_sprinto.singer.settings import settings, settings_checks
+from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.target import SprintoTarget
 from tests.support import loader_definition, meltano_project
 
@@ -46,6 +47,15 @@ def test_no_ignored_setting_is_advertised() -> None:
 
 def test_meltano_lists_exactly_the_settings() -> None:
     assert {setting["name"] for setting in loader()["settings"]} == set(advertised())
+
+
+def test_meltano_describes_settings_identically() -> None:
+    ours = {name: advertised()[name] for name in Settings.__struct_fields__ if name in advertised()}
+    of_meltano = {setting["name"]: setting for setting in loader()["settings"] if setting["name"] in ours}
+    assert list(of_meltano) == list(ours)
+    for name, setting in of_meltano.items():
+        words = ours[name]["title"], ours[name]["description"]
+        assert (setting["label"], setting["description"]) == words, name
 
 
 def test_meltano_has_the_same_defaults() -> None:
@@ -88,7 +98,7 @@ def test_meltanos_schema_accepts_meltano_yml() -> None:
 
 def test_the_loader_definition_matches_meltano_yml() -> None:
     written = loader_definition.PATH.read_text(encoding="utf-8")
-    assert written == loader_definition.loader_definition(), "run: python tests/support/loader_definition.py"
+    assert written == loader_definition.loader_definition(), "run: nox -s readme"
     assert yaml.safe_load(written) == loader() | {"pip_url": "target-sprinto"}
 
 
@@ -100,7 +110,7 @@ def hub() -> dict[str, Any]:
 
 def test_the_hub_definition_matches_meltano_yml() -> None:
     written = loader_definition.HUB_PATH.read_text(encoding="utf-8")
-    assert written == loader_definition.hub_definition(), "run: python tests/support/loader_definition.py"
+    assert written == loader_definition.hub_definition(), "run: nox -s readme"
     definition, ours = hub(), loader() | {"pip_url": "target-sprinto"}
     assert sorted(definition["capabilities"]) == sorted(str(one) for one in SprintoTarget.capabilities)
     assert {name: definition[name] for name in ours if name != "capabilities"} == {

@@ -1,4 +1,4 @@
-"""`sprintoctl`: operator commands beside the pipeline: try it, check a config, clean up after a run."""
+"""`sprintoctl`, the companion command: try the target, check a configuration, clean up after a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from target_sprinto.singer.error_hints import advise
 
 class _Group(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
-        # The SDK's warnings (of an old Python, say) are for the pipeline's log.
+        # The SDK's warnings (about an old Python, for example) belong in the pipeline's log.
         warnings.simplefilter("ignore")
         _show_where_settings_come_from()
         run = super().main
@@ -25,7 +25,7 @@ class _Group(click.Group):
 
 
 def _show_where_settings_come_from() -> None:
-    """Print what is logged of config files, keys and `.env`."""
+    """Print what is logged about config files, keys and `.env`."""
     shown = logging.StreamHandler()
     shown.setFormatter(logging.Formatter("sprintoctl: %(message)s"))
     log = logging.getLogger("target_sprinto.singer")
@@ -39,12 +39,12 @@ sprintoctl is target-sprinto's companion: try it out, check a configuration, man
 
 See a whole run, on this machine (`demo` and `sandbox` need pip install 'target-sprinto[sandbox]'):
   sprintoctl demo
-Test key, region and integration; it changes nothing:
+Test key, region and integration, without changing anything:
   sprintoctl check --config config.json
-Then run a pipe:
+Then run a pipeline:
   tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl
 
-`sprintoctl --help` lists all commands; each has a --help of its own.
+`sprintoctl --help` lists all commands; each has its own --help.
 """
 
 
@@ -52,7 +52,7 @@ Then run a pipe:
     cls=_Group,
     invoke_without_command=True,
     context_settings={"show_default": True},
-    # The default of newer releases of click.
+    # The default in newer releases of click.
     subcommand_metavar="[COMMAND] [ARGS]...",
     epilog=examples(
         "sprintoctl demo",
@@ -70,18 +70,18 @@ def main(context: click.Context) -> None:
 
 
 @command(
-    "Complete words in a shell.",
+    "Set up completion in a shell.",
     """eval "$(sprintoctl completion bash)"            # in ~/.bashrc""",
     """eval "$(sprintoctl completion zsh)"             # in ~/.zshrc, after compinit""",
     """sprintoctl completion fish | source             # in ~/.config/fish/config.fish""",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script that makes SHELL complete commands, options and files of both programs."""
+    """Print a script with which SHELL completes commands, options and files of both programs."""
     script = get_completion_class(shell)
     assert script is not None  # noqa: S101 - click knows all three
     for program in ("sprintoctl", "target-sprinto"):
-        # The command itself is asked only while words are completed.
+        # `main` is not used here: the script calls the program itself to complete a word.
         click.echo(script(main, {}, program, f"_{program.replace('-', '_')}_COMPLETE".upper()).source())
 
 

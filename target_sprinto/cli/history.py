@@ -56,16 +56,16 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     "--max-age",
     callback=_length,
     metavar="LENGTH",
-    help="Fail if an entity type was last applied longer ago than that: 36h, 7d.",
+    help="Fail if an entity type was last applied longer ago than this, such as 36h or 7d.",
 )
-@click.option("--since", callback=_moment, metavar="TIME", help="Name the gaps since then: 2026-11-01.")
+@click.option("--since", callback=_moment, metavar="TIME", help="List the gaps since TIME (2026-11-01).")
 @click.option("--until", callback=_moment, metavar="TIME", help="The end of that period. Default: now.")
 @click.option(
     "--every",
     callback=_length,
     default="24h",
     metavar="LENGTH",
-    help="Any longer time without an applied run is a gap.",
+    help="A longer time than this without an applied run is a gap.",
 )
 @click.option(
     "--format",
@@ -86,11 +86,11 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
 ) -> None:
     """Show what was applied when, by pipeline and entity type, from the receipts in each DIR.
 
-    Nothing is sent. Receipts that are not whole are named on stderr and do not count.
+    Nothing is sent. Receipts with problems are listed on stderr and do not count.
     """
     given = click.get_current_context().get_parameter_source("every")
     if since is None and form != "html" and (until or given is not ParameterSource.DEFAULT):
-        raise click.UsageError("--until and --every need --since, which names the gaps since then.")
+        raise click.UsageError("--until and --every need --since, which lists the gaps.")
     now = datetime.now(timezone.utc)
     runs, problems = _read(folders, public_key)
     series, begin, end = past.series_of(runs), since or runs[0].ended_at, min(until or now, now)
@@ -123,7 +123,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     if missing:
         raise EvidenceMissing(
             f"Evidence is missing: {pluralize(len(missing), 'line')} above.",
-            "Look at the pipeline's log; run it again once it works.",
+            "Check the pipeline's log; run it again once it works.",
         )
 
 

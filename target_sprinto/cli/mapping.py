@@ -16,22 +16,22 @@ from target_sprinto.errors import PreviewDiffers
 from target_sprinto.push.errors import ConfigError, Interrupted, SprintoError
 from target_sprinto.push.text import listed, printable, short, shown
 from target_sprinto.signals import process_signals
+from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer import map_preview
 from target_sprinto.singer.input.messages import encode
 from target_sprinto.singer.input.reader import interruptible_reader
 from target_sprinto.singer.mapping import map_draft, tap_sample
 from target_sprinto.singer.schemas import entity_schemas
 from target_sprinto.singer.schemas.entity_schemas import BUNDLED, EntitySchema
-from target_sprinto.singer.similar_names import nearest_first
 from target_sprinto.singer.target import SprintoTarget
 
 _OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-used"}
-"""A preview needs no account, so that it can run where no key is."""
+"""A preview needs no account, so it can run without a key."""
 
 _ROOM = 100
-"""Characters of a message for entity types."""
+"""Maximum length of a list of entity types in a message."""
 
-_INPUT = "What the tap printed; '-' reads stdin."
+_INPUT = "The tap's output; '-' reads stdin."
 
 
 @click.group(
@@ -65,7 +65,7 @@ def mapping() -> None:
     metavar="STREAM=TYPE",
     help="A stream's entity type. May be given several times.",
 )
-@path_option("-o", "--output", help="A new file. Default: stdout.")
+@path_option("-o", "--output", help="The file to create. Default: stdout.")
 def draft(
     source: IO[bytes] | None,
     catalog: IO[bytes] | None,
@@ -73,12 +73,12 @@ def draft(
     types: tuple[str, ...],
     output: Path | None,
 ) -> None:
-    """Propose entity types and stream maps, with how sure each field is and why. Nothing is guessed.
+    """Propose entity types and stream maps, with a certainty and a reason for each field. Nothing is guessed.
 
-    What you must decide is "?" in it, which the target rejects until you have filled it in.
+    Whatever you must decide is marked "?"; the target rejects each "?" until you have filled it in.
     """
     if (source is None) is (catalog is None):
-        raise click.UsageError("Name one of --input and --catalog.")
+        raise click.UsageError("Use either --input or --catalog.")
     known = {name: EntitySchema(name, rules) for name, rules in entity_schemas.read(entities).items()}
     samples = tap_sample.from_output(source) if source else tap_sample.from_catalog(catalog.read())  # type: ignore[union-attr] # one of both
     named = dict(_named(word, samples, known) for word in types)
@@ -87,7 +87,7 @@ def draft(
         entity_type = named.get(stream) or map_draft.type_of(stream, known)
         if entity_type is None:
             click.echo(
-                f"{printable(stream)}: no entity type; --type {shown(stream)}=TYPE names one.", err=True
+                f"{printable(stream)}: no entity type; set one with --type {shown(stream)}=TYPE.", err=True
             )
             continue
         entity = known[entity_type]
@@ -97,7 +97,7 @@ def draft(
         for line in map_draft.as_table(stream, sample, entity, proposals):
             click.echo(printable(line), err=True)
     if not samples:
-        raise ConfigError("The input has no stream.", "Give it all that the tap prints, or its catalog.")
+        raise ConfigError("The input contains no streams.", "Pass the tap's complete output, or its catalog.")
     if not config["stream_maps"]:
         raise ConfigError(
             "Nothing was drafted: no stream is named like an entity type.",
@@ -134,11 +134,11 @@ def _named(word: str, streams: Collection[str], types: Collection[str]) -> tuple
 )
 @binary_option("--input", "source", required=True, help=_INPUT)
 @config_option(callback=SprintoTarget.cb_config)
-@click.option("-n", "records", default=3, type=click.IntRange(0), help="Records to show of each stream.")
-@click.option("--show", is_flag=True, help="Show their values, which are masked otherwise.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
+@click.option("-n", "records", default=3, type=click.IntRange(0), help="Records to show for each stream.")
+@click.option("--show", is_flag=True, help="Show their values, which are otherwise masked.")
+@click.option("--json", "as_json", is_flag=True, help="Output one JSON document.")
 @binary_option(
-    "--expect", "expected", help="Compare with a kept result of --json; exit 1 if anything differs."
+    "--expect", "expected", help="Compare with saved output of --json; exit 1 if anything differs."
 )
 def preview(  # noqa: PLR0913 - one parameter for each option, which click hands over by name
     source: IO[bytes],
@@ -184,11 +184,11 @@ def _compare(expected: IO[bytes], found: dict[str, Any]) -> None:
     try:
         kept = json.loads(expected.read())
     except ValueError:
-        raise PreviewDiffers(f"{shown(expected.name)} is not JSON.", "Keep the output of --json.") from None
+        raise PreviewDiffers(f"{shown(expected.name)} is not JSON.", "Save the output of --json.") from None
     different = list(map_preview.differences(kept, found))
     if different:
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""  # noqa: PLR2004 - what a line holds
         raise PreviewDiffers(
             f"The preview differs from {shown(expected.name)}: {shown('; '.join(different[:3]))}{more}.",
-            "If the change is meant, keep the new output of --json.",
+            "If the change is intended, save the new output of --json.",
         )

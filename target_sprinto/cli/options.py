@@ -1,4 +1,4 @@
-"""What the commands of `sprintoctl` share: options, and what they make of them."""
+"""What the commands of `sprintoctl` share: options and their processing."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ def command(short_help: str, *lines: str, name: str | None = None) -> Callable[[
 def session_id(_context: click.Context, _option: click.Parameter, value: str) -> str:
     """Check the argument SESSION."""
     if not re.match(SESSION_ID, value):
-        raise click.BadParameter("A session's id has letters, digits and . _ : - only.")
+        raise click.BadParameter("A session's id contains only letters, digits and . _ : -")
     return value
 
 
 def report_error(line: object) -> None:
-    """Print one line on stderr, as everything that ends a command is printed."""
+    """Print the line on stderr that reports why a command failed."""
     click.echo(f"{click.style('sprintoctl:', 'red')} {line}", err=True, color=colours())
 
 
 def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, ApiClient]:
-    """A client, and the settings that are `needed` beside its own. Raises SettingsError."""
-    # A config file may be a pipe that nothing is written to.
+    """A client, and the settings that are `needed` in addition to its own. Raises SettingsError."""
+    # A config file may be a pipe that never receives any data.
     with process_signals.ended_by(lambda early: report_error(interrupted_early(early))):
         settings = config_input.read_needed(config, (*config_input.OF_THE_CLIENT, *needed))
     return settings, config_input.client_of(settings)
 
 
 def interruptible(call: Callable[[], _T]) -> _T:
-    """Make a call that a signal cuts short."""
+    """Make a call that a signal interrupts."""
     return interruptibly(call, process_signals.check)

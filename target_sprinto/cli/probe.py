@@ -31,7 +31,7 @@ from target_sprinto.singer.settings.config_input import lasting
     multiple=True,
     required=True,
     metavar="TYPE",
-    help="An entity type of the account. Give it twice to test two types, which shows more.",
+    help="An entity type of the account. Use it twice to test two types, which reveals more.",
 )
 @path_option(
     "--example",
@@ -50,7 +50,7 @@ def probe(
 ) -> None:
     """Check how the API behaves where its documentation is silent, in a session that is always discarded.
 
-    It takes about twenty requests. Rejected pages are among them, which may show as anomalies in Sprinto's
+    It sends about twenty requests. Some are pages that Sprinto rejects, which may appear as anomalies in its
     dashboard. Nothing is applied.
     """
     if (
@@ -68,7 +68,7 @@ def probe(
     )
     click.echo(
         f"Probing {client.address} with about twenty requests in one session, which is discarded:"
-        " nothing is applied. Its rejected pages may show as anomalies in Sprinto's dashboard.",
+        " nothing is applied. Its rejected pages may appear as anomalies in Sprinto's dashboard.",
         err=True,
     )
     limits = settings.timeouts
@@ -81,12 +81,12 @@ def probe(
     )
     failure, names = probed.failure, lasting(config)
     if failure is not None:
-        said = [failure.session_outcome, *(how_to_discard(session, names) for session in probed.left_open)]
+        notes = [failure.session_outcome, *(how_to_discard(session, names) for session in probed.left_open)]
         if not isinstance(failure, Interrupted):
             name_blocker(failure, names)
             file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
-            said.append(file.keep(failure))
-        failure.session_outcome = " ".join(filter(None, said))
+            notes.append(file.keep(failure))
+        failure.session_outcome = " ".join(filter(None, notes))
     if isinstance(failure, Interrupted):
         raise failure
     if as_json:

@@ -1,4 +1,4 @@
-"""The commands of `sprintoctl` for receipts: verify them, read them as a page, make keys that sign them."""
+"""The commands of `sprintoctl` for receipts: verify them, render them as HTML, make keys to sign them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from target_sprinto.signals import process_signals
 from target_sprinto.singer.input.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
 
-_UNSIGNED = "It is unsigned: everyone with write access to the file can change it and its checksum."
+_UNSIGNED = "It is unsigned: anyone with write access to the file can change it and its checksum."
 
 
 @command(
@@ -38,12 +38,12 @@ _UNSIGNED = "It is unsigned: everyone with write access to the file can change i
 )
 @click.argument("receipt", type=click.Path(path_type=Path))
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
-@binary_option("--input", "source", help="What the tap printed when the run read it; needs --config.")
+@binary_option("--input", "source", help="The tap's output that the run read; needs --config.")
 @config_option(required=False, callback=SprintoTarget.cb_config)
 def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    """Check that RECEIPT is whole, and signed if a key is given; in a folder, all of them and their chain.
+    """Check that RECEIPT is intact, and signed if a key is given; for a folder, all receipts and their chain.
 
-    With --input, mapping and encoding of the run's input are replayed, and digests and counts are compared.
+    With --input, the run's input is mapped and encoded again, and digests and counts are compared.
     Nothing is sent.
     """
     given = click.get_current_context().get_parameter_source("config")
@@ -57,7 +57,7 @@ def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None
     if source is not None:
         _verify_input(document, source, config)
     else:
-        click.echo(f"{OK}: the receipt is whole; the run's outcome is {document.outcome}.")
+        click.echo(f"{OK}: the receipt is intact; the run's outcome is {document.outcome}.")
     if document.count_mismatch:
         click.echo(document.count_mismatch)
     click.echo(_signature_of(document, public_key))
@@ -65,21 +65,21 @@ def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None
 
 def _signature_of(document: Receipt, public_key: PublicKey | None) -> str:
     if public_key is not None:
-        return f"The signature is by the key {signing.keys().id_of(public_key)}."
+        return f"The receipt is signed with the key {signing.keys().id_of(public_key)}."
     if document.signed_by is None:
         return _UNSIGNED
-    return f"It names the key {document.signed_by} as its signer, not checked: use --public-key FILE."
+    return f"It names the key {document.signed_by} as its signer; use --public-key FILE to check that."
 
 
 def _verify_folder(folder: Path, public_key: PublicKey | None) -> None:
-    """Every problem on a line of its own on stdout, then an error that counts them."""
+    """Print each problem on its own line, then raise an error with their number."""
     found = read_folder(folder, public_key, process_signals.check)
     for line in found.problems:
         click.echo(line)
     if found.problems:
         raise ChainBroken(f"{folder}: {pluralize(len(found.problems), 'problem')} in {found}.")
     if not found.receipts:
-        raise ReceiptUnusable(f"{folder} holds no receipt of a run that ended ({found}).")
+        raise ReceiptUnusable(f"{folder} contains no receipt of a run that ended ({found}).")
     click.echo(f"{OK}: {found}; none is missing between the first and the last.")
     if public_key is None:
         unsigned = sum(run.signed_by is None for run in found.runs)
@@ -88,13 +88,13 @@ def _verify_folder(folder: Path, public_key: PublicKey | None) -> None:
 
 def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     verifier = ReceiptVerifier(document, process_signals.check)
-    # Nothing is sent, so no key is needed, nor a file that holds one.
+    # Nothing is sent, so neither a key nor a file with one is needed.
     config.config = {**config.config, "api_key": "unused", "api_key_file": None}
     target = SprintoTarget.from_cli(config, run=verifier)
     settings = target.settings
     if pipeline_of(document)[:2] != (settings.integration_id, settings.client_reference_prefix):
         raise ReceiptUnusable(
-            f"This receipt is of another pipeline: integration {document.integration_id!r}, reference"
+            f"This receipt belongs to another pipeline: integration {document.integration_id!r}, reference"
             f" {document.reference!r}.",
             "Use the settings of its run.",
         )
@@ -108,7 +108,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
         pass
     except ReceiptDiffers as difference:
         if not same_settings:
-            difference.hint = f"The settings are not the run's: that alone may explain it. {difference.hint}"
+            difference.hint = f"The settings differ from the run's: that may explain it. {difference.hint}"
         raise
     # No setting changes this digest; the receipt of a failed run has none.
     verifier.compare_input(digest.hexdigest())
@@ -116,7 +116,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
     pages = pluralize(len(document.pages), "page")
     click.echo(f"{OK}: the same {pages}, {format_counts(entities)}, as in the receipt.")
     if document.outcome not in COMPLETE:
-        click.echo("The run failed; what came after its last page was not compared.")
+        click.echo("The run failed; the input after its last page was not compared.")
     if not same_settings:
         click.echo("The settings differ from the run's, which made no difference.")
 
@@ -124,7 +124,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
 @command("Show a receipt as HTML.", "sprintoctl receipt receipt.json --html -o receipt.html")
 @click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "--html", "as_html", is_flag=True, required=True, help="As an HTML report, to read and to print."
+    "--html", "as_html", is_flag=True, required=True, help="Write an HTML report, to read and to print."
 )
 @click.option(
     "-o",
@@ -132,13 +132,13 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
     type=click.File("wb", lazy=True),
     default="-",
     metavar="FILE",
-    help="Where to write the page; - is stdout.",
+    help="Where to write the report; - is stdout.",
 )
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
 def receipt(receipt: Path, output: IO[bytes], public_key: PublicKey | None, *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
-    """Make a page of RECEIPT, which needs nothing but itself; it says whether the signature was checked."""
+    """Render RECEIPT as a self-contained HTML report, which shows whether the signature was checked."""
     checked_by = None if public_key is None else signing.keys().id_of(public_key)
-    # Before the file is opened, which empties it.
+    # Before the output file is opened, which empties it.
     page = receipt_html.render(read_checked(receipt, public_key), checked_by=checked_by)
     if Path(output.name).exists() and receipt.samefile(output.name):
         raise click.UsageError("-o names the receipt itself, which would be lost.")
@@ -148,9 +148,9 @@ def receipt(receipt: Path, output: IO[bytes], public_key: PublicKey | None, *, a
 @command("Make a key pair that signs receipts.", "sprintoctl keygen receipt-key")
 @click.argument("name", default="receipt-key")
 def keygen(name: str) -> None:
-    """Make NAME.pem, for `receipt_key_file`, and NAME.pub.pem, for `verify --public-key`.
+    """Create NAME.pem, for `receipt_key_file`, and NAME.pub.pem, for `verify --public-key`.
 
-    The private key is readable by its owner alone. No file is overwritten.
+    Only the owner can read the private key. No file is overwritten.
     """
     private, public = Path(f"{name}.pem"), Path(f"{name}.pub.pem")
     path, made = private, signing.keys().generate()
@@ -167,5 +167,5 @@ def keygen(name: str) -> None:
             "Choose another name; an existing key is never overwritten.",
         ) from None
     key_id = signing.keys().id_of(signing.keys().read_public(public))
-    click.echo(f"Private key, to be kept secret: {private}")
+    click.echo(f"Private key (keep it secret): {private}")
     click.echo(f"Public key, for auditors: {public} (id {key_id})")

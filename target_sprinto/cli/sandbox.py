@@ -39,7 +39,7 @@ _PORT = click.IntRange(0, 65535)
 
 
 @command("Run a local Sprinto.", "sprintoctl sandbox --port 8765 --data sandbox-data")
-@click.option("--port", default=SANDBOX_PORT, type=_PORT, help="Port on this machine; 0 takes a free one.")
+@click.option("--port", default=SANDBOX_PORT, type=_PORT, help="Port on this machine; 0 picks a free one.")
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -60,7 +60,7 @@ _PORT = click.IntRange(0, 65535)
     help='Key and JSON Schema by entity type: {"User": {"key": ["employeeId"], "schema": {…}}}.'
     " Default: `User` as Sprinto documents it, and the demo's made-up Device, Repository and Vendor.",
 )
-@click.option("--any-type", is_flag=True, help="Accept entity types that are not described, too.")
+@click.option("--any-type", is_flag=True, help="Also accept entity types that are not described.")
 @click.option(
     "--apply",
     type=click.Choice(["upsert", "append", "replace"]),
@@ -74,15 +74,15 @@ _PORT = click.IntRange(0, 65535)
     "--inactivity-seconds",
     default=3600.0,
     type=click.FloatRange(0, min_open=True),
-    help="When an idle session expires.",
+    help="How long until an idle session expires.",
 )
 @click.option(
     "--requests-per-minute",
     type=click.IntRange(1),
     help="Respond with 429 to more than this many requests a minute, per integration. Default: no limit.",
 )
-@click.option("--retry-after/--no-retry-after", default=True, help="Whether those 429 have a `Retry-After`.")
-@click.option("--light", is_flag=True, help="Count records and forget them: for measuring speed.")
+@click.option("--retry-after/--no-retry-after", default=True, help="Whether a 429 has a `Retry-After`.")
+@click.option("--light", is_flag=True, help="Count records without storing them, to measure speed.")
 def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
     port: int,
     data: Path | None,
@@ -98,7 +98,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     retry_after: bool,
     light: bool,
 ) -> None:
-    """Run a local Sprinto: the whole push API, and a page that shows what was applied."""
+    """Run a local Sprinto: the whole push API, and a web page that shows the applied records."""
     local = import_sandbox()
     rules = _entity_rules(local, str(entities), entities.read_bytes()) if entities else _demo_rules(local)
     others = "accepted" if any_type else "rejected"
@@ -127,18 +127,18 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
             )
             _wait_for_signal()
     except local.DataUnusable as problem:
-        # A signal is how a sandbox ends. What fails after it has an exit code of its own.
+        # A signal is the normal end of a sandbox. A failure after it has its own exit code.
         process_signals.first = None
         raise ConfigError(f"{problem}.", "Choose another folder with --data.") from None
 
 
 @command("See a whole run, on this machine.", "sprintoctl demo")
-@click.option("--port", default=0, type=_PORT, help="The sandbox's port; 0 takes a free one.")
+@click.option("--port", default=0, type=_PORT, help="The sandbox's port; 0 picks a free one.")
 @click.option(
-    "--keep/--no-keep", default=None, help="Keep the sandbox's page up at the end [default: on a terminal]."
+    "--keep/--no-keep", default=None, help="Keep the sandbox running at the end [default: on a terminal]."
 )
 def demo(port: int, *, keep: bool | None) -> None:
-    """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied."""
+    """See a whole run: a sandbox, an HR tap's bundled output, the real target, and the applied records."""
     local = import_sandbox()
     readings = local.Readings(unknown_entity_types="refused")
     server = local.Sandbox(local.SandboxOptions(entities=_demo_rules(local), readings=readings))
@@ -156,14 +156,14 @@ def demo(port: int, *, keep: bool | None) -> None:
             process_signals.check()
             raise DemoFailed(
                 f"The demo's target ended with exit code {finished.returncode}.",
-                "Its own last line, above, says why and what to do.",
+                "Its last line above says why and what to do.",
             )
         _show(server, finished.stdout)
         if sys.stdout.isatty() if keep is None else keep:
-            click.echo(f"Look at {server.page_url} (Ctrl-C ends the sandbox).")
+            click.echo(f"Open {server.page_url} (Ctrl-C ends the sandbox).")
             _wait_for_signal()
         else:
-            click.echo("`sprintoctl demo --keep` leaves the sandbox's page up to look at.")
+            click.echo("`sprintoctl demo --keep` keeps the sandbox running, with a web page.")
 
 
 @contextmanager
@@ -187,7 +187,7 @@ def _wait_for_signal() -> None:
 
 
 def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.CompletedProcess[bytes]:
-    """The real command in a process of its own, fed through a pipe; its stderr is ours."""
+    """Run the real command in its own process, fed through a pipe; it inherits stderr."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         private_files.write_new(path, json.dumps(config).encode())
@@ -195,7 +195,7 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
             [sys.executable, "-m", "target_sprinto", "--config", str(path)],
             # Python looks for modules in the working folder first.
             cwd=folder,
-            # The user's own settings are not the demo's, and would be warned of.
+            # The user's own settings do not belong to the demo, and would cause warnings.
             env={
                 name: value
                 for name, value in os.environ.items()
@@ -209,7 +209,7 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
 
 def _show(server: Sandbox, stdout: bytes) -> None:
     applied = server.applied("demo")
-    click.echo("\nApplied at Sprinto, all of the run or none of it:")
+    click.echo("\nApplied at Sprinto, all records of the run or none:")
     for entity_type, entities in applied.items():
         click.echo(f"  {len(entities):>4}  {entity_type}")
     click.echo(_MADE_UP)
@@ -219,20 +219,20 @@ def _show(server: Sandbox, stdout: bytes) -> None:
     click.echo(stdout.decode().strip())
 
 
-def _demo_rules(local: Any) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
+def _demo_rules(local: Any) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's module
     return _entity_rules(local, "demo", (_DEMO_DATA / "entities.json").read_bytes())
 
 
-def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
-    """``{entity_type: {"key": [field], "schema": {JSON Schema}}}`` as the sandbox takes it.
+def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's module
+    """``{entity_type: {"key": [field], "schema": {JSON Schema}}}`` as the sandbox expects it.
 
-    `name` is what a message calls the file.
+    `name` is the file's name in messages.
     """
     place = ""
     rules = {}
     try:
         for entity_type, rule in msgspec.json.decode(content, type=dict[str, Any]).items():
-            # One by one, for msgspec names no key of an object.
+            # One by one, because msgspec does not name the key of an object.
             place = f"entity type {entity_type!r}: "
             described = bundled_user() if rule == BUNDLED else rule
             rules[entity_type] = msgspec.convert(described, local.EntityRules)
@@ -242,7 +242,7 @@ def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRule
 
 
 def import_sandbox() -> Any:  # noqa: ANN401 - a module
-    """The sandbox, which needs an extra. Imported only where it is used."""
+    """Import the sandbox, which needs an extra, only when it is used."""
     try:
         from target_sprinto import sandbox as local  # noqa: PLC0415 - see above
     except ModuleNotFoundError as missing:

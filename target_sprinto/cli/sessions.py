@@ -33,10 +33,10 @@ from target_sprinto.push.errors import (
     SprintoError,
 )
 from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.run.active_session import find_active_session
 from target_sprinto.push.run.apply_held import HeldSession
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.offline_run import OfflineRun
-from target_sprinto.push.run.opening_conflict import find_active_session
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline, grace_period
@@ -60,7 +60,7 @@ _CHECK_SECONDS = 10.0
 _DISCARD_SECONDS = 30.0
 _TIMEOUTS = ("request_timeout_seconds", "retry_timeout_seconds", "processing_timeout_seconds")
 
-_MOST_HOURS = 87_600
+_MAX_HOURS = 87_600
 """Ten years: a date further back may not exist."""
 
 
@@ -79,9 +79,9 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
 @config_option()
 @json_option
 def status(config: tuple[str, ...], *, as_json: bool) -> None:
-    """Show how many sessions are in which state, and the active one, if the activity log shows it.
+    """Show the number of sessions in each state, and the active one if the activity log shows it.
 
-    It reads no session's own status, so it keeps none alive: safe to run every minute.
+    It does not read any session's status, so it keeps no session alive: it is safe to run every minute.
     """
     _, client = configured(config)
     retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
@@ -118,7 +118,7 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
 @command("Show Sprinto's activity log.", "sprintoctl activity --config config.json --hours 2")
 @config_option()
 @json_option
-@click.option("--hours", default=24.0, type=click.FloatRange(0, _MOST_HOURS), help="How far to look back.")
+@click.option("--hours", default=24.0, type=click.FloatRange(0, _MAX_HOURS), help="How far to look back.")
 def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     """Show the events that Sprinto logged, as Sprinto words them."""
     _, client = configured(config)
@@ -147,7 +147,7 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
 @click.argument("session", callback=session_id)
 @config_option()
 def discard(session: str, config: tuple[str, ...]) -> None:
-    """Discard SESSION, which a run left open: nothing of it is applied."""
+    """Discard SESSION, which a run left open, without applying anything."""
     _, client = configured(config)
     status = interruptible(lambda: client.session_status(session, RetryPolicy(_CHECK_SECONDS, 0.0)))
     deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
@@ -171,7 +171,7 @@ def discard(session: str, config: tuple[str, ...]) -> None:
 @click.argument("session", callback=session_id)
 @config_option()
 @path_option(
-    "--receipt", help="The receipt that the run wrote, whose counts are checked, and whose STATE is printed."
+    "--receipt", help="The receipt that the run wrote: its counts are checked, and its STATE is printed."
 )
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
 @click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")
@@ -186,12 +186,12 @@ def apply_(
     """Apply SESSION, which a run left staged under `finish: hold`.
 
     Its STATE is printed once it is processed. Without --public-key, anyone who can write to the receipt
-    decides which counts and STATE it names.
+    controls the counts and the STATE in it.
     """
     if (receipt is None) is not unverified or (unverified and public_key):
         raise click.UsageError(
-            "A session is applied with the receipt of the run that holds it: name it with --receipt FILE."
-            " Without any, --unverified applies it without any check."
+            "Name the receipt of the run that holds the session with --receipt FILE,"
+            " or apply the session without any check with --unverified."
         )
     settings, client = configured(config, "on_count_mismatch", *_TIMEOUTS)
     check = process_signals.check
@@ -200,7 +200,7 @@ def apply_(
         _require_held(document, session, settings)
         counts = {one.entity_type: one.accepted for one in document.entity_types if one.accepted}
     else:
-        counts = _counts_typed_again(client, session)
+        counts = _confirmed_counts(client, session)
     timeouts = settings.timeouts
     retry_policy = RetryPolicy(timeouts.request, timeouts.retry)
     mismatch = settings.on_count_mismatch
@@ -219,7 +219,7 @@ def apply_(
 
 
 def _advise(failure: SprintoError, to_discard: str, *, close_sent: bool) -> None:
-    """Change the hint to what helps here: a run opens another session, and this one does not come back."""
+    """Replace the hint with one for this command: a new run opens another session, not this one again."""
     if isinstance(failure, SessionEnded):
         failure.temporary = False
         failure.hint = "Run the pipeline again. An expired session is applied only if none was opened since."
@@ -229,11 +229,11 @@ def _advise(failure: SprintoError, to_discard: str, *, close_sent: bool) -> None
     elif close_sent and isinstance(failure, Interrupted | ProcessingTimeout):
         failure.hint = "Run the same command again: it resumes, and then prints the receipt's STATE."
         if isinstance(failure, ProcessingTimeout):
-            failure.hint += " Raise `processing_timeout_seconds` if this is usual."
+            failure.hint += " Raise `processing_timeout_seconds` if this happens often."
 
 
 def _require_held(document: Receipt, session: str, settings: Settings) -> None:
-    """Raise ReceiptUnusable for a receipt that is not of this session, held under these settings."""
+    """Raise ReceiptUnusable unless the receipt is of this session, held under these settings."""
     held = document.session.id if document.session and document.outcome == "held" else None
     if held is None:
         raise ReceiptUnusable(
@@ -242,30 +242,30 @@ def _require_held(document: Receipt, session: str, settings: Settings) -> None:
         )
     if held != session:
         raise ReceiptUnusable(
-            f"This receipt is of session {held}.", "Use the receipt of the session to apply."
+            f"This receipt belongs to session {held}.", "Use the receipt of the session to apply."
         )
     if (document.integration_id, document.api_url) != (settings.integration_id, settings.base_url):
         raise ReceiptUnusable(
-            f"This receipt is of integration {document.integration_id!r} at {document.api_url}.",
+            f"This receipt belongs to integration {document.integration_id!r} at {document.api_url}.",
             "Use the settings of the run.",
         )
 
 
-def _counts_typed_again(client: ApiClient, session: str) -> dict[str, int]:
-    """What Sprinto counts in the session, once its id was typed again. Raises ConfigError if it was not."""
+def _confirmed_counts(client: ApiClient, session: str) -> dict[str, int]:
+    """Sprinto's counts of the session, once the user has typed its id again. Raises ConfigError otherwise."""
     status = interruptible(lambda: client.session_status(session, RetryPolicy(_CHECK_SECONDS, 0.0)))
     counts = status.counts()
     click.echo(
         f"Session {session} is {status.state} and holds {format_counts(counts)}."
-        " Nothing says what should be in it. Type its id again to apply it:",
+        " There is no receipt to compare it with. Type its id again to apply it:",
         err=True,
     )
-    # A stdin that is closed is None.
+    # `sys.stdin` is None if stdin is closed.
     if interruptible(lambda: sys.stdin.readline() if sys.stdin else "").strip() != session:
         raise ConfigError("That is not the session's id: nothing was done.")
     return counts
 
 
 def _coloured(text: str, colour: str | None) -> str:
-    # Without a colour click would still write the end of one.
+    # Without a colour, click would still write the code that resets it.
     return click.style(text, colour) if colour else text

@@ -1,4 +1,4 @@
-"""What the responses to pages, and the counts after them, show. Pure."""
+"""Conclusions from the responses to pages, and from the counts after them. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ def _gzip(evidence: Evidence) -> Finding:
     if page.accepted:
         return yes("a gzip page was accepted", "`compress: true`, the default, fits")
     if evidence.first is None:
-        raise NotShown("the example was accepted neither compressed nor as it is")
-    told_apart = page.response.status in {400, 415}
-    means = (
-        "`compress: true` costs each run a rejected page" if told_apart else "`compress: true` fails a run"
-    )
+        raise NotShown("the example was accepted neither compressed nor uncompressed")
+    detected = page.response.status in {400, 415}
+    means = "`compress: true` costs each run a rejected page" if detected else "`compress: true` fails a run"
     return no(f"a gzip page got {page.response.status}; uncompressed it was accepted", means)
 
 
 _ENCODING_MEANS = {
-    202: "Content-Encoding is not looked at",
-    400: "as rejected records are: the first page of a run is then tried uncompressed",
+    202: "Content-Encoding is ignored",
+    400: "the same as for rejected records: a run then tries its first page uncompressed",
     415: "a rejected encoding can be distinguished from rejected records",
 }
 
@@ -57,7 +55,7 @@ def _ingest_total(evidence: Evidence) -> Finding:
     return Finding(
         fitting[0],
         f"`accepted_count_total` counts {counted}",
-        "nothing: a run trusts the status's counts alone",
+        "nothing: a run trusts only the status's counts",
     )
 
 
@@ -69,7 +67,7 @@ def _counts_lag(evidence: Evidence) -> Finding:
         raise NotShown(f"an accepted page was not counted within {evidence.lag:g} s", fatal)
     seconds = round(evidence.shown_after, 1)
     if not seconds:
-        return Finding(0.0, "an accepted page was counted at once", "no run has to wait for counts")
+        return Finding(0.0, "an accepted page was counted at once", "no run has to wait for its counts")
     return Finding(
         seconds,
         f"an accepted page was counted after about {seconds:g} s",
@@ -81,16 +79,16 @@ def _repeated(evidence: Evidence) -> Finding:
     page = reached(evidence.repeated)
     if not page.accepted:
         means = "records that a tap sends twice may be rejected"
-        return no(f"the same page once more got {page.response.status}", means)
+        return no(f"the same page sent again got {page.response.status}", means)
     counted = grown(evidence.after_first, evidence.after_repeated)
     if evidence.shown_after is None or counted not in {0, page.items}:
         raise NotShown(_NO_COUNTS)
     if counted:
         means = "a page is never sent again blindly: that would stage it twice"
-        return yes("the same page once more was counted once more", means)
+        return yes("the same page sent again was counted again", means)
     return no(
-        "the same page once more was accepted, and not counted",
-        "a run in which a record comes twice would be discarded: its counts differ",
+        "the same page sent again was accepted, but not counted",
+        "a run that sends a record twice would be discarded: its counts differ",
     )
 
 
@@ -101,12 +99,12 @@ def _page_hint(evidence: Evidence) -> Finding:
     echoes = page.response.get("echoes")
     if isinstance(echoes, dict) and echoes.get("page_hint") == PAGE_HINT:
         return yes("`page_hint` beside `entities` was echoed", means)
-    return no("`page_hint` beside `entities` was accepted, and not echoed", means)
+    return no("`page_hint` beside `entities` was accepted, but not echoed", means)
 
 
 def _parallel(evidence: Evidence) -> Finding:
     pages = reached(evidence.parallel)
-    stay = "`max_parallel_pages` has to stay 1"
+    stay = "`max_parallel_pages` must stay 1"
     if not all(page.accepted for page in pages):
         responses = " and ".join(str(page.response.status) for page in pages)
         return no(f"two pages sent at once got {responses}", stay)
@@ -115,7 +113,7 @@ def _parallel(evidence: Evidence) -> Finding:
         return yes("two pages sent at once were accepted and counted", means)
     if not _repeated(evidence).value:
         raise NotShown(_NO_COUNTS)
-    return no("two pages sent at once were accepted, and not both counted", stay)
+    return no("two pages sent at once were accepted, but not both counted", stay)
 
 
 def _rejections(evidence: Evidence) -> Finding:
@@ -123,8 +121,8 @@ def _rejections(evidence: Evidence) -> Finding:
     for page in accepted:
         if page.response.get("rejected_count_total") or page.response.get("validation_errors"):
             means = "a run treats such a response as a contradiction and is discarded"
-            return yes("an accepted page reported that something in it was rejected", means)
-    raise NotShown(f"none of {len(accepted)} accepted pages said so")
+            return yes("the response to an accepted page reported rejected records", means)
+    raise NotShown(f"no response to {len(accepted)} accepted pages reported rejected records")
 
 
 POINTS: Points = {

@@ -1,4 +1,4 @@
-"""How the rejection of a page names its records: where, and by which way of counting. Pure."""
+"""How the rejection of a page identifies its records: in which field, by which index convention. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from target_sprinto.push.errors import ErrorDetail
 from target_sprinto.push.protocol.bisection import INDEX_CONVENTIONS, IndexConvention, items_at
 from target_sprinto.push.protocol.pages import Item
 
-_AS_TAKEN = "a run takes it so from the first"
-_OTHERWISE = "a run that diverts finds it out; the record that a message hints at is another"
+_AS_ASSUMED = "a run assumes this from the start"
+_NOT_AS_ASSUMED = "a run that diverts detects this; an error's hint may name the wrong record"
 
 Place = Literal["details", "validation_errors", "both", "neither"]
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What one rejection names. `ways` are those of counting that lead to invalid records alone.
+    """The records that one rejection names. `ways` are the index conventions that lead to invalid ones only.
 
     `names_all`: whether every invalid record is named; None if that is not clear.
     """
@@ -33,7 +33,7 @@ class Faults:
 
 
 def read_faults(body: object, sent: InvalidPage) -> Faults:
-    """What the response to a rejected page names."""
+    """Read which records the response to a rejected page names."""
     error = _get(body, "error")
     details, listed = _objects(_get(error, "details")), _objects(_get(body, "validation_errors"))
     place: Place = "neither"
@@ -89,34 +89,34 @@ def _errors_in(evidence: Evidence) -> Finding:
 def _index_within(evidence: Evidence) -> Finding:
     within = {way.within for way in _faults(evidence).ways}
     if not within:
-        raise NotShown("no `index` fits a known way of counting")
+        raise NotShown("no `index` fits a known convention")
     if len(within) > 1:
         raise NotShown("one entity type does not show it; name a second one")
     if within == {"page"}:
-        return Finding("page", "the index counts over the whole page", _OTHERWISE)
-    return Finding("type", "the index counts within the entity type", _AS_TAKEN)
+        return Finding("page", "the index counts over the whole page", _NOT_AS_ASSUMED)
+    return Finding("type", "the index counts within the entity type", _AS_ASSUMED)
 
 
 def _index_base(evidence: Evidence) -> Finding:
     bases = {way.base for way in _faults(evidence).ways}
     if len(bases) != 1:
-        raise NotShown("no `index` fits a known way of counting")
+        raise NotShown("no `index` fits a known convention")
     if bases == {1}:
-        return Finding(1, "the first index is 1", _OTHERWISE)
-    return Finding(0, "the first index is 0", _AS_TAKEN)
+        return Finding(1, "the first index is 1", _NOT_AS_ASSUMED)
+    return Finding(0, "the first index is 0", _AS_ASSUMED)
 
 
 def _all_errors(evidence: Evidence) -> Finding:
     names_all = _faults(evidence).names_all
     if names_all is None:
-        raise NotShown("which records were named is not clear")
+        raise NotShown("it is not clear which records were named")
     if names_all:
         return yes("both of two invalid records were named", "one response names all records")
     means = "each invalid record of a page costs a rejection"
     return no("one of two invalid records was named", means)
 
 
-_MEANS = "nothing for a run, which goes by the counts of records"
+_MEANS = "nothing for a run, which relies on the counts of records"
 
 
 def _batches(evidence: Evidence) -> Finding:
@@ -125,11 +125,11 @@ def _batches(evidence: Evidence) -> Finding:
     if not rejected:
         raise NotShown("no invalid record was rejected")
     if before.batches is None or after.batches is None:
-        raise NotShown("the status has no `accepted_batches` that can be read")
+        raise NotShown("the status has no valid `accepted_batches`")
     accepted = sum(pushed.accepted for _, pushed in evidence.invalid)
     counted = after.batches - before.batches - accepted
     if counted not in {0, rejected}:
-        raise NotShown("`accepted_batches` grew by another number")
+        raise NotShown("`accepted_batches` grew by an unexpected number")
     if counted:
         return yes("`accepted_batches` counts a rejected page too", _MEANS)
     return no("`accepted_batches` counts accepted pages only", _MEANS)
@@ -142,4 +142,4 @@ POINTS: Points = {
     "all_errors": _all_errors,
     "batches_count_rejected": _batches,
 }
-"""Where a rejection's errors are, how they count records, and whether batches count the page."""
+"""Where a rejection's errors are, their indexes, and whether the page counts as a batch."""

@@ -1,4 +1,4 @@
-"""What the session's status, a second session and the activity log show. Pure."""
+"""Conclusions from the session's status, a second session and the activity log. Pure."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ def _expiry(evidence: Evidence) -> Finding:
     second = reached(evidence.idle[1:])[0].expires_at
     first = evidence.idle[0].expires_at
     if first is None or second is None or second < first:
-        raise NotShown("the status has no `expires_at` that can be read, or it goes back")
+        raise NotShown("the status has no valid `expires_at`, or it decreased")
     if second > first:
-        means = "the session of a tap that is silent for long stays open"
+        means = "the session stays open even if the tap is idle for long"
         return yes("reading the status extends the expiry", means)
     page = evidence.after_first
     if page is not None and page.expires_at is not None and page.expires_at > second:
-        means = "a tap that is silent for too long loses its session: only pages extend the expiry"
+        means = "the session expires if the tap is idle for too long: only pages extend the expiry"
         return no("reading the status does not extend the expiry, a page does", means)
-    means = "the whole of a run has to end before its session expires"
+    means = "the whole run has to end before its session expires"
     return no("neither reading the status nor a page was seen to extend the expiry", means)
 
 
 _FOUND = (
-    "a run finds its session when the response to `create` was lost, and `on_active_session: discard` works"
+    "a run finds its session if the response to `create` was lost, and `on_active_session: discard` works"
 )
 _NOT_FOUND = (
-    "a run cannot find its session when the response to `create` was lost,"
+    "a run cannot find its session if the response to `create` was lost,"
     " and `on_active_session: discard` takes nothing over"
 )
 
@@ -44,18 +44,18 @@ def _log_reference(evidence: Evidence) -> Finding:
         raise NotShown("the activity log could not be read", _NOT_FOUND)
     logged = next((one for one in logged_sessions(events) if one.id == evidence.session_id), None)
     if logged is None:
-        raise NotShown("the activity log shows nothing of the session", _NOT_FOUND)
+        raise NotShown("the activity log does not show the session", _NOT_FOUND)
     if logged.reference == evidence.reference:
         return yes("the activity log shows the session's reference", _FOUND)
     if any(_holds(event, evidence.uuid) for event in events):
         means = "`on_active_session: discard` takes nothing over: it reads only a reference on its own"
-        return no("the activity log shows the session's reference inside another text", means)
+        return no("the activity log shows the session's reference inside other text", means)
     return no("the activity log shows the session, without its reference", _NOT_FOUND)
 
 
 def _status_reference(evidence: Evidence) -> Finding:
     means = "nothing: a run does not look for it there"
-    if any(look.shows_reference for look in reached(evidence.idle)):
+    if any(status.shows_reference for status in reached(evidence.idle)):
         return yes("a session's status shows its reference", means)
     return no("a session's status does not show its reference", means)
 
@@ -67,7 +67,7 @@ def _conflict(evidence: Evidence) -> Finding:
         raise NotShown("a second session could be opened beside the first", means)
     if response.status != HTTPStatus.CONFLICT:
         raise NotShown(f"a second session got {response.status}, not 409")
-    means = "nothing: a run looks for the session in its way in the activity log"
+    means = "nothing: a run finds the conflicting session in the activity log"
     if _holds(response.json, evidence.session_id):
         return yes("a 409 to a second session names the active one", means)
     return no("a 409 to a second session does not name the active one", means)
@@ -80,16 +80,16 @@ def _order(evidence: Evidence) -> Finding:
     orders = {"oldest_first": sorted(times), "newest_first": sorted(times, reverse=True)}
     fitting = [name for name, order in orders.items() if order == times]
     if len(fitting) != 1:
-        raise NotShown("the activity log shows too few events, or no order", means)
+        raise NotShown("the activity log shows too few events, or in no order", means)
     return Finding(fitting[0], f"the activity log is {fitting[0].replace('_', ' ')}", means)
 
 
 def _discard(evidence: Evidence) -> Finding:
     reached(evidence.session_id)
     if evidence.discarded:
-        means = "a run that fails can say that nothing was applied"
+        means = "a failed run can report that nothing was applied"
         return yes("after close(discard) the status is `cancelled`", means)
-    return no("after close(discard) no status was `cancelled`", "look at the session")
+    return no("after close(discard) no status was `cancelled`", "check the session")
 
 
 def _holds(value: object, text: str) -> bool:

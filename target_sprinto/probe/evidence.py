@@ -1,6 +1,6 @@
-"""What a probe has seen, as it came. Pure.
+"""The raw observations of a probe. Pure.
 
-A field is empty where the probe did not come so far.
+A field is empty if the probe did not get that far.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from target_sprinto.push.transport.base import Response
 
 @dataclass(frozen=True)
 class RawResponse:
-    """A response's status and its JSON; None where that cannot be read."""
+    """A response's status and its JSON; None if that cannot be read."""
 
     status: int
     json: Any
 
     @classmethod
     def of(cls, response: Response) -> RawResponse:
-        """What came, read."""
+        """Read a response."""
         try:
             return cls(response.status, msgspec.json.decode(response.body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return cls(response.status, None)
 
     def get(self, name: str) -> Any:  # noqa: ANN401 - any JSON
-        """A field of the response; None where there is none."""
+        """A field of the response; None if there is none."""
         return self.json.get(name) if isinstance(self.json, dict) else None
 
 
 @dataclass(frozen=True)
 class PushAttempt:
-    """A page and its response. `accepted_before` counts the session's records then; None if nothing does."""
+    """A page and its response. `accepted_before` is the session's count at that time, or None."""
 
     items: int
     accepted_before: int | None
@@ -58,7 +58,7 @@ class PushAttempt:
 
 @dataclass(frozen=True)
 class StatusSnapshot:
-    """A status of the session; `total` is of accepted records. What it does not show is None."""
+    """A status of the session; `total` counts accepted records. Values that it does not show are None."""
 
     expires_at: datetime | None
     total: int | None
@@ -68,7 +68,7 @@ class StatusSnapshot:
 
 @dataclass
 class Evidence:
-    """All that a probe has seen. `entity_types` are in the order of their names.
+    """All observations of a probe. `entity_types` are in the order of their names.
 
     `reference` is the session's `client_reference_id`.
     """
@@ -79,10 +79,10 @@ class Evidence:
     """Statuses with nothing between them."""
     compressed: PushAttempt | None = None
     uncompressed: PushAttempt | None = None
-    """The first page once more, sent only if it was rejected compressed."""
+    """The first page again, sent only if it was rejected compressed."""
     after_first: StatusSnapshot | None = None
     shown_after: float | None = None
-    """Seconds until the counts showed the first page; None where they did not."""
+    """Seconds until the counts showed the first page; None if they did not."""
     repeated: PushAttempt | None = None
     after_repeated: StatusSnapshot | None = None
     hinted: PushAttempt | None = None
@@ -99,11 +99,11 @@ class Evidence:
     events: list[dict[str, Any]] | None = None
     discarded: bool = False
     lag: float = Timings.max_count_lag
-    """For how many seconds counts were waited for."""
+    """How many seconds the probe waits for counts."""
 
     @property
     def uuid(self) -> str:
-        """What the reference ends in: with it, it is found in any spelling."""
+        """The end of the reference, which identifies it however the rest is encoded."""
         return self.reference.rpartition("/")[2]
 
     @property
@@ -120,7 +120,7 @@ class Evidence:
 
 
 def grown(before: StatusSnapshot | None, after: StatusSnapshot | None) -> int | None:
-    """By how many records the session has grown between two looks."""
+    """By how many records the session has grown between two statuses."""
     if before is None or after is None or before.total is None or after.total is None:
         return None
     return after.total - before.total

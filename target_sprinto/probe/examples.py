@@ -1,6 +1,6 @@
-"""The records that a probe sends: the user's own as they are, and made invalid. Pure.
+"""The records that a probe sends: the user's own, unchanged or made invalid. Pure.
 
-What Sprinto holds an entity type to is not known here, so a record is made invalid in several ways, one after
+Sprinto's rules for an entity type are not known here, so a record is made invalid in several ways, one after
 the other, until one of them is rejected.
 """
 
@@ -16,20 +16,20 @@ from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.protocol.pages import MAX_BYTES, Item, Page
 
 MOST = 2
-"""How many entity types a probe asks about: two show all that there is to be seen."""
+"""The maximum number of entity types: two show everything that a probe can show."""
 
 VALID_BEFORE = 4
-"""Valid records of the first entity type in a page whose second has invalid ones: so many that no two ways of
-counting give the same index."""
+"""Valid records of the first entity type in a page whose second type has invalid ones: enough that no two
+index conventions give the same index."""
 
 INVALID_AT = (0, 2)
 """Positions of the invalid records within their entity type."""
 
 PAGE_HINT = 7301
-"""A number that no counter comes to by itself."""
+"""A number that no counter is likely to reach."""
 
-_LARGEST = MAX_BYTES // 10
-"""Bytes of one example, so that no page of a probe is too large."""
+_MAX_EXAMPLE_BYTES = MAX_BYTES // 10
+"""Maximum bytes of one example, so that no page of a probe is too large."""
 
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
@@ -53,14 +53,14 @@ class Example(NamedTuple):
         )
 
     def item(self) -> Item:
-        """The record on its way. Its origin is what messages call it."""
+        """The record as an item of a page. Its origin is its name in messages."""
         return Item(self.entity_type, self.body, f"the example of {self.entity_type!r}")
 
 
 class InvalidPage(NamedTuple):
     """A page whose last entity type has invalid records at INVALID_AT, with valid ones between and before.
 
-    `how` is how a finding calls them.
+    `how` is what a finding calls them.
     """
 
     how: str
@@ -81,30 +81,30 @@ def read_examples(entity_types: Sequence[str], files: Iterable[tuple[str, bytes]
 
 def _object(name: str, content: bytes) -> bytes:
     body = content.removeprefix(b"\xef\xbb\xbf").strip()
-    if len(body) > _LARGEST:
+    if len(body) > _MAX_EXAMPLE_BYTES:
         raise ConfigError(
-            f"The example {name!r} has more than {_LARGEST:,} bytes.", "Choose a smaller record."
+            f"The example {name!r} has more than {_MAX_EXAMPLE_BYTES:,} bytes.", "Choose a smaller record."
         )
     try:
         body.decode()
         _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
         raise ConfigError(
-            f"The example {name!r} does not hold a JSON object in UTF-8.",
-            "Let it hold one record with Sprinto's own field names, as the target would send it.",
+            f"The example {name!r} is not a JSON object in UTF-8.",
+            "Use one record with Sprinto's own field names, as the target would send it.",
         ) from None
     return body
 
 
 def valid_page(examples: Sequence[Example], times: int = 1) -> Page:
-    """Each of the examples, so many times."""
+    """A page with each of the examples, repeated `times` times."""
     return Page(1, tuple(example.item() for example in examples for _ in range(times)))
 
 
 def invalid_pages(examples: Sequence[Example]) -> Iterator[InvalidPage]:
-    """Pages with invalid records, in the order in which to try them: until one is rejected.
+    """Pages with invalid records, in the order in which to try them, until one is rejected.
 
-    What is not an object comes last: it may be rejected before anything is validated.
+    A record that is not an object comes last: it may be rejected before anything is validated.
     """
     orders = [order for order in [examples, examples[::-1]][: len(examples)] if order[-1].fields]
     for order in orders:
@@ -112,7 +112,7 @@ def invalid_pages(examples: Sequence[Example]) -> Iterator[InvalidPage]:
     for order in orders:
         how = "an object whose fields have other types"
         yield _invalid_page(order, how, order[-1].with_other_types)
-    yield _invalid_page(examples, "a number in the place of an object", b"0")
+    yield _invalid_page(examples, "a number instead of an object", b"0")
 
 
 def _invalid_page(examples: Sequence[Example], how: str, body: bytes) -> InvalidPage:
@@ -129,5 +129,5 @@ def _invalid_page(examples: Sequence[Example], how: str, body: bytes) -> Invalid
 
 
 def with_page_hint(body: bytes) -> bytes:
-    """A page's body with the field that the response's documentation suggests, and the request's lacks."""
+    """A page's body with `page_hint`, which only the response's documentation suggests."""
     return body.removesuffix(b"}") + b',"page_hint":%d}' % PAGE_HINT

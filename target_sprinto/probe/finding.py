@@ -1,4 +1,4 @@
-"""What one point came to. Pure."""
+"""The conclusion about one point. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Finding:
-    """One point: what was seen, and what that means for a run. Without a value it was not shown."""
+    """One point: what was seen, and what that means for a run. `value` is None if it was not shown."""
 
     value: bool | float | str | None
     seen: str
@@ -29,7 +29,7 @@ Findings = dict[str, Finding]
 """By point."""
 
 Points = dict[str, Callable[[Evidence], Finding]]
-"""How each point is concluded from what was seen. Raises NotShown."""
+"""The function that concludes each point from the evidence. Raises NotShown."""
 
 
 class NotShown(Exception):
@@ -41,17 +41,17 @@ class NotShown(Exception):
 
 
 def reached(seen: _T | None) -> _T:
-    """What was seen. Raises NotShown if the probe ended before it came to this."""
+    """Return `seen`. Raises NotShown if the probe ended before this step."""
     if not seen:
-        raise NotShown("the probe ended before it came to this")
+        raise NotShown("the probe ended before this step")
     return seen
 
 
 def yes(seen: str, means: str) -> Finding:
-    """A point that is so."""
+    """A finding whose value is True."""
     return Finding(value=True, seen=seen, means=means)
 
 
 def no(seen: str, means: str) -> Finding:
-    """A point that is not so."""
+    """A finding whose value is False."""
     return Finding(value=False, seen=seen, means=means)

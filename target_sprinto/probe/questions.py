@@ -1,4 +1,4 @@
-"""What is asked of the session, in which order. `conclusions.py` says what the responses mean.
+"""The questions of a probe, in order. `conclusions.py` interprets the responses.
 
 Nineteen requests if nothing goes wrong; more only if counts lag, or if an invalid record is accepted and has
 to be made invalid in another way.
@@ -26,14 +26,14 @@ from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.push.transport.base import Response
 
 UNKNOWN_ENCODING = "x-target-sprinto-probe"
-"""A Content-Encoding that no server knows."""
+"""A Content-Encoding that no server supports."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe has seen, the outcome of its session, and what ended it early, if anything did.
+    """The evidence of a probe, the outcome of its session, and the error that ended it early, if any.
 
-    `left_open` are the ids of sessions that could not be discarded for certain.
+    `left_open` are the ids of sessions whose discard was not confirmed.
     """
 
     evidence: Evidence
@@ -84,10 +84,10 @@ class _Questions:
         self._latest: StatusSnapshot
 
     def ask(self) -> None:
-        """Ask all of them. Raises what keeps it from the next one."""
+        """Ask all questions. Raises the error that prevents the next one."""
         self._session.open()
         self.evidence.session_id = self._session.id
-        self._look_twice()
+        self._read_status_twice()
         self._push_an_example()
         self._push_it_again()
         self._push_with_a_page_hint()
@@ -96,7 +96,7 @@ class _Questions:
         self._push_two_pages_at_once()
         self.evidence.conflict = RawResponse.of(self._session.open_second())
 
-    def _look_twice(self) -> None:
+    def _read_status_twice(self) -> None:
         for _ in range(2):
             self._session.sleep(self._client.timings.expiry_margin)
             self._latest = self._session.look()
@@ -126,7 +126,7 @@ class _Questions:
         body, gzipped = page.encode(), self.evidence.uncompressed is None
         repeated = self._push(page, compressed(body), "gzip") if gzipped else self._push(page, body)
         self.evidence.repeated = repeated
-        self.evidence.after_repeated = self._look_for(repeated)
+        self.evidence.after_repeated = self._wait_for_counts(repeated)
 
     def _push_with_a_page_hint(self) -> None:
         page = valid_page(self._examples, times=2)
@@ -135,7 +135,7 @@ class _Questions:
     def _push_in_an_unknown_encoding(self) -> None:
         page = valid_page(self._examples)
         self.evidence.unknown_encoding = unknown = self._push(page, page.encode(), UNKNOWN_ENCODING)
-        self.evidence.before_invalid = self._look_for(*filter(None, (self.evidence.hinted, unknown)))
+        self.evidence.before_invalid = self._wait_for_counts(*filter(None, (self.evidence.hinted, unknown)))
 
     def _push_invalid_records(self) -> None:
         sent = self.evidence.invalid
@@ -144,9 +144,9 @@ class _Questions:
             sent.append((invalid, pushed))
             if not pushed.accepted:
                 break
-        # With the log, so that two connections are open when two pages are to leave at once.
+        # Together with the log, so that two connections are open when two pages are sent at once.
         events = self._session.start_reading_events()
-        self.evidence.after_invalid = self._look_for(*(pushed for _, pushed in sent))
+        self.evidence.after_invalid = self._wait_for_counts(*(pushed for _, pushed in sent))
         try:
             self.evidence.events = self._session.wait(events)
         except ApiError:
@@ -158,10 +158,10 @@ class _Questions:
         self.evidence.parallel = [
             self._pushed(page, response) for page, response in zip(pages, responses, strict=True)
         ]
-        self.evidence.after_parallel = self._look_for(*self.evidence.parallel)
+        self.evidence.after_parallel = self._wait_for_counts(*self.evidence.parallel)
 
-    def _look_for(self, *pages: PushAttempt) -> StatusSnapshot:
-        """The look that shows these pages, or the last one before the time for it is over."""
+    def _wait_for_counts(self, *pages: PushAttempt) -> StatusSnapshot:
+        """The first status that shows these pages, or the last one before the time limit."""
         lag = self.evidence.shown_after or 0.0
         self._latest, _ = self._session.look_until(
             self._wanted(*pages), max(self._client.timings.recheck_interval, 2 * lag)

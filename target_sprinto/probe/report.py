@@ -1,4 +1,4 @@
-"""A probe's findings as a person or a program reads them. Pure."""
+"""A probe's findings as a table or as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from target_sprinto.probe.conclusions import read_findings, remarks, suggest_set
 from target_sprinto.probe.evidence import Evidence
 
 _GAP = 2
-_NARROWEST = 20
+_MIN_WIDTH = 20
 
 
 def render_json(evidence: Evidence) -> str:
@@ -34,12 +34,12 @@ def render_json(evidence: Evidence) -> str:
 
 
 def render_table(evidence: Evidence, width: int) -> Iterator[str]:
-    """Lines: a table of point, what was seen and what it means, then the settings and remarks."""
+    """The report's lines: a table of points, observations and meanings, then settings and remarks."""
     findings = read_findings(evidence)
     rows = [("Point", "Seen", "Means for a run")]
     rows += [(point, finding.seen, finding.means) for point, finding in findings.items()]
     first = max(len(point) for point, _, _ in rows)
-    left = max(2 * _NARROWEST, width - first - 2 * _GAP)
+    left = max(2 * _MIN_WIDTH, width - first - 2 * _GAP)
     widths = (first, left // 2, left - left // 2)
     for row in rows:
         yield from _lines(row, widths)

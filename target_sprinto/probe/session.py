@@ -1,4 +1,4 @@
-"""The one session of a probe: opened like a run's, asked, and discarded whatever happens. Never applied."""
+"""The one session of a probe: opened like a run's, always discarded, never applied."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 class ProbedSession:
-    """One session and what is asked of it. Every wait is cut short by what `check` raises."""
+    """One session and its requests. An exception that `check` raises ends every wait."""
 
     def __init__(
         self, client: ApiClient, reference_prefix: str, retry_policy: RetryPolicy, check: InterruptCheck
@@ -47,7 +47,7 @@ class ProbedSession:
         self.id = ""
         self.left_open: list[str] = []
         self.temporary = False
-        """Whether what kept a discard from being confirmed may pass."""
+        """Whether the reason why a discard was not confirmed is temporary."""
         self._reference_prefix = reference_prefix
         self._client = client
         self._retry_policy = retry_policy
@@ -56,7 +56,7 @@ class ProbedSession:
         self._openings: list[SessionOpener] = []
 
     def open(self) -> None:
-        """Open it. Raises SessionConflict where another session is active."""
+        """Open it. Raises SessionConflict if another session is active."""
         opening = SessionOpener(self._client, self.reference, self._retry_policy, ConflictPolicy())
         self._openings.append(opening)
         try:
@@ -66,33 +66,33 @@ class ProbedSession:
             raise
 
     def look(self) -> StatusSnapshot:
-        """Read its status. Raises SessionEnded where it is no longer active."""
+        """Read its status. Raises SessionEnded if it is no longer active."""
         request = partial(self._client.request_raw, Call(STATUS, self.id), self._retry_policy)
         response = self.wait(in_background(request))
         status = self._client.read(STATUS, response)
         if status.state != "active":
             raise SessionEnded(
-                f"Session {self.id} was being probed, and is {status.state!r}.",
-                "Something else has ended it: probe while nothing else works with this integration.",
+                f"Session {self.id} became {status.state!r} during the probe.",
+                "Something else ended it: probe while nothing else uses this integration.",
                 temporary=nothing_was_applied(status.state),
             )
-        return _look(status, shows_reference=self.reference.rpartition("/")[2].encode() in response.body)
+        return _snapshot(status, shows_reference=self.reference.rpartition("/")[2].encode() in response.body)
 
     def look_until(self, total: int | None, seconds: float) -> tuple[StatusSnapshot, float | None]:
-        """The first look that shows so many records, and after how many seconds it was asked for.
+        """The first status that shows at least `total` records, and after how many seconds it was requested.
 
-        After `seconds`, or where nothing is counted, the last one and None.
+        After `seconds`, or if there are no counts, the last status and None.
         """
         began, waits = time.monotonic(), self._client.timings.poll_intervals()
         while True:
-            asked_at = time.monotonic() - began
-            look = self.look()
-            if total is None or look.total is None:
-                return look, None
-            if look.total >= total:
-                return look, asked_at
-            if asked_at >= seconds:
-                return look, None
+            requested_at = time.monotonic() - began
+            status = self.look()
+            if total is None or status.total is None:
+                return status, None
+            if status.total >= total:
+                return status, requested_at
+            if requested_at >= seconds:
+                return status, None
             self.sleep(next(waits))
 
     def push(self, body: bytes, encoding: str | None = None) -> Response:
@@ -100,7 +100,7 @@ class ProbedSession:
         return self.wait(self._start_push(self._retry_policy, body, encoding))
 
     def push_at_once(self, bodies: list[bytes]) -> list[Response]:
-        """Send pages once, none waiting for the response to another."""
+        """Send each page once, all at the same time."""
         sent = [self._start_push(self._retry_policy.once(), body) for body in bodies]
         return [self.wait(response) for response in sent]
 
@@ -117,23 +117,23 @@ class ProbedSession:
         return cast("Response", second.response)
 
     def start_reading_events(self) -> Future[list[dict[str, Any]]]:
-        """Begin to read the activity log since shortly before the probe."""
+        """Start reading the activity log, from shortly before the probe."""
         age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
         return in_background(lambda: list(read_events(self._client, age, self._retry_policy)))
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait for some seconds."""
         interruptible_sleep(seconds, self._check)
 
     def wait(self, call: Future[_T]) -> _T:
-        """What the call comes to."""
+        """Wait for a call, and return its result."""
         return result_of(call, self._check)
 
     def discard(self) -> tuple[bool, str]:
-        """End all that was opened; return whether it is certain that nothing is left, and the outcome.
+        """Discard every session; return whether all are certainly discarded, and the outcome.
 
-        Takes as long as the contract allows a run after an error, or after a signal. Never raises for what
-        goes wrong meanwhile.
+        Takes no longer than the contract allows a run after an error, or after a signal. Errors on the way
+        are not raised: they become part of the outcome.
         """
         self._retry_policy.cancelled.set()
         timings = self._client.timings
@@ -141,12 +141,12 @@ class ProbedSession:
             Deadline(timings.shutdown_timeout * part, self._check, timings.signal_shutdown_timeout * part)
             for part in (1, 0.5)
         ]
-        # The second one first: as long as it has no response, an active session keeps it from being opened.
+        # The second one first: while its outcome is unknown, the active session keeps it from being opened.
         opened = reversed(list(zip(self._openings, deadlines, strict=False)))
         ends = [end for opening, deadline in opened if (end := self._end(opening, deadline))]
         if not ends:
             return True, "No session was opened."
-        return all(settled for settled, _ in ends), " ".join(sentence for _, sentence in ends)
+        return all(certain for certain, _ in ends), " ".join(sentence for _, sentence in ends)
 
     def _end(self, opening: SessionOpener, deadline: Deadline) -> tuple[bool, str] | None:
         """The outcome of one `create`; None if it definitely opened no session."""
@@ -173,7 +173,7 @@ class ProbedSession:
 
 
 class _SecondOpening(SessionOpener):
-    """A `create` beside an active session, made to see how it is rejected; it may open one nevertheless."""
+    """A `create` beside an active session, sent to see how it is rejected; it may still open one."""
 
     response: Response | None = None
 
@@ -183,7 +183,7 @@ class _SecondOpening(SessionOpener):
         return self._client.read(CREATE, self.response)
 
 
-def _look(status: SessionStatus, *, shows_reference: bool) -> StatusSnapshot:
+def _snapshot(status: SessionStatus, *, shows_reference: bool) -> StatusSnapshot:
     try:
         total = sum(status.counts().values())
     except UnexpectedResponse:

@@ -1,1 +1,1 @@
-"""Sprinto's push API: sessions, pages, and one run that is applied whole or not at all. Knows no Singer."""
+"""Sprinto's push API: sessions, pages and all-or-nothing runs. Does not depend on Singer."""

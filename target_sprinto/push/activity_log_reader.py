@@ -1,4 +1,4 @@
-"""Reads the activity log page by page, and ends where the log does not."""
+"""Reads the activity log page by page, with limits in case the log does not end."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from target_sprinto.push.retry_loop import RetryPolicy
 log = logging.getLogger(__name__)
 
 MAX_PAGES = 100
-"""One reading of the log ends here, whether or not its pages are full."""
+"""The maximum number of pages in one read."""
 
 _MAX_EVENT_BYTES = 4_000_000
-"""Of all events of one reading, as JSON."""
+"""The maximum size of the events in one read, as JSON."""
 
 _SINCE_TOLERANCE = timedelta(minutes=2)
 
 
 def read_events(client: ApiClient, age: timedelta, retry_policy: RetryPolicy) -> Iterator[dict[str, Any]]:
-    """The events of the last `age` by Sprinto's clock, page by page.
+    """Yield the events of the last `age` by Sprinto's clock.
 
-    Raises LogUnending once more pages have been read than a log may have, or the same ones again, or after
-    `timings.log_read_timeout`.
+    Raises LogUnending if the log repeats itself, exceeds a limit, or takes longer than
+    `timings.log_read_timeout` to read.
     """
     ends_at = time.monotonic() + client.timings.log_read_timeout
     seen: set[int] = set()
@@ -39,7 +39,7 @@ def read_events(client: ApiClient, age: timedelta, retry_policy: RetryPolicy) ->
     while True:
         response = client.activity_page(since, page, retry_policy)
         if page == 1 and abs(client.server_time() - age - since) > _SINCE_TOLERANCE:
-            # The first `Date` has shown that the clocks differ.
+            # The first response's `Date` shows that the clocks differ.
             since = client.server_time() - age
             response = client.activity_page(since, page, retry_policy)
         events = {}
@@ -56,17 +56,17 @@ def read_events(client: ApiClient, age: timedelta, retry_policy: RetryPolicy) ->
         if repeats or too_long or response.next_page <= page:
             raise errors.LogUnending(
                 f"The activity log did not end: reading stopped after {len(seen)} events on {page} pages.",
-                "The events after that are unknown; ask Sprinto's support.",
+                "Later events are unknown; ask Sprinto's support.",
             )
         page = response.next_page
 
 
 def cut_off(events: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
-    """The events, and whether these are all: a log that does not end is cut off with a warning."""
+    """The events, and whether they are complete: a log that does not end is cut off with a warning."""
     read: list[dict[str, Any]] = []
     try:
         for event in events:
-            read.append(event)  # noqa: PERF402 - what came before the cut-off is kept
+            read.append(event)  # noqa: PERF402 - events before the cut-off are kept
     except errors.LogUnending as unending:
         log.warning("%s", unending)
         return read, False

@@ -1,7 +1,7 @@
 """One method per call of Sprinto's push API.
 
-Correct use needs no knowledge of HTTP: a method returns the typed response, or raises an `ApiError` by
-meaning. A GET is repeated where that is safe; a POST only where it was definitely not performed.
+Callers do not handle HTTP: a method returns a typed response or raises a specific `ApiError`. GETs are
+retried if that is safe; POSTs only if they were definitely not performed.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Request, Response, Transport
 from target_sprinto.push.transport.http import HttpTransport
 
-_SHORTEST_KEY = 8
-"""A shorter one may be a part of any word."""
+_MIN_REDACTED_KEY = 8
+"""Shorter keys are not redacted: they could be part of any word."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Call(Generic[_T]):
-    """One call: a GET, or with a body a POST, of a session if it is about one."""
+    """One call, a POST if it has a body, otherwise a GET; `session_id` if it concerns a session."""
 
     operation: Operation[_T]
     session_id: str = ""
@@ -52,20 +52,20 @@ class Call(Generic[_T]):
 
     @property
     def retryable(self) -> tuple[type[errors.ApiError], ...]:
-        """The errors after which it is retried."""
+        """The errors after which the call is retried."""
         return RETRYABLE_GET if self.body is None else RETRYABLE
 
 
 class ApiClient:
     """Sprinto's push API for one integration.
 
-    `requests` is how many went out so far, `request_seconds` how long they took together.
+    `requests` is the number of requests sent so far, `request_seconds` their total duration.
 
-    Its settings are those of `sprinto_client.SprintoClient`. Safe to call from several threads.
+    Takes the arguments of `sprinto_client.SprintoClient`. Thread-safe.
     """
 
     timings = Timings()
-    """The waits of the contract, for all that is done with this client."""
+    """The fixed waits of everything that uses this client."""
 
     def __init__(
         self,
@@ -91,23 +91,23 @@ class ApiClient:
         self._counting = threading.Lock()
         self._session_request_at = time.monotonic()
         self.last_statuses: dict[str, tuple[SessionStatus, datetime]] = {}
-        """By session id the status that was read last, and when."""
+        """The last status of each session id, and when it was read."""
         self._server_date: tuple[datetime, float] | None = None
-        self._young: dict[str, float] = {}
-        self._without_a_page: set[str] = set()
+        self._recently_opened: dict[str, float] = {}
+        self._still_empty: set[str] = set()
 
     def session_silence(self) -> float:
         """Seconds since the last request on a session was sent."""
         return time.monotonic() - self._session_request_at
 
     def server_time(self) -> datetime:
-        """Sprinto's time; this machine's where it is not known."""
+        """Sprinto's time, or this machine's if it is unknown."""
         return self.known_server_time() or datetime.now(timezone.utc)
 
     def known_server_time(self) -> datetime | None:
-        """Sprinto's time by the `Date` of its latest response; None if none had any.
+        """Sprinto's time, from the latest `Date` of a response; None if there was none.
 
-        Sprinto's times are compared with this one only: this machine's clock may differ by minutes or days.
+        Compare Sprinto's timestamps only with this: this machine's clock may differ by minutes or days.
         """
         if self._server_date is None:
             return None
@@ -115,16 +115,16 @@ class ApiClient:
         return date + timedelta(seconds=time.monotonic() - read_at)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         if isinstance(self._transport, HttpTransport):
             self._transport.close()
 
     def create_session(
         self, client_reference_id: str, retry_policy: RetryPolicy, *, retry_throttled: bool = True
     ) -> SessionStatus:
-        """Open the integration's one session. Raises Conflict where another one is active.
+        """Open a session. Raises Conflict if another one is active.
 
-        `retry_throttled`: a 429 is retried here, otherwise raised at once.
+        `retry_throttled`: retry after a 429 instead of raising it at once.
         """
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
         retryable = RETRYABLE if retry_throttled else (errors.NotConnected,)
@@ -132,12 +132,12 @@ class ApiClient:
         return require_state(session, frozenset({"active"}), self._context(responses.CREATE))
 
     def opened(self, session_id: str) -> None:
-        """Note that this run has opened the session: for a while replicas may not know it."""
-        self._young[session_id] = time.monotonic()
-        self._without_a_page.add(session_id)
+        """Note that this run opened the session: replicas may not know it for a while."""
+        self._recently_opened[session_id] = time.monotonic()
+        self._still_empty.add(session_id)
 
     def session_status(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
-        """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
+        """The session's state and counts. Allowed at any time (Sprinto: Session Management)."""
         status = self._call(Call(responses.STATUS, session_id), retry_policy)
         self.last_statuses[session_id] = status, datetime.now(timezone.utc)
         return status
@@ -148,13 +148,13 @@ class ApiClient:
         """Send one page's bytes. Raises PageRefused, PageTooLarge, EncodingRefused or Conflict."""
         encoding = "gzip" if gzipped else None
         result = self._call(Call(responses.PUSH, session_id, body, encoding), retry_policy)
-        if session_id in self._without_a_page:
-            self._without_a_page.discard(session_id)
-            self._young[session_id] = time.monotonic()
+        if session_id in self._still_empty:
+            self._still_empty.discard(session_id)
+            self._recently_opened[session_id] = time.monotonic()
         return result
 
     def apply_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
-        """Close with `apply`. A 202 means that the transition was accepted, no more."""
+        """Close with `apply`. A 202 means only that the transition was accepted."""
         session = self._call(Call(responses.CLOSE, session_id, b'{"status":"apply"}'), retry_policy)
         return require_state(session, responses.STATES, self._context(responses.CLOSE))
 
@@ -163,20 +163,20 @@ class ApiClient:
         return self._call(Call(responses.CLOSE, session_id, b'{"status":"discard"}'), retry_policy)
 
     def integration_status(self, retry_policy: RetryPolicy) -> IntegrationStatus:
-        """How many sessions of the integration are in which state."""
+        """The number of the integration's sessions in each state."""
         return self._call(Call(responses.INTEGRATION), retry_policy)
 
     def activity_page(self, since: datetime, page: int, retry_policy: RetryPolicy) -> ActivityPage:
-        """One page of the activity log, from 1, with the events since then by Sprinto's clock."""
+        """One page of the activity log, counted from 1: the events since `since` by Sprinto's clock."""
         moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
         query = f"?since={moment}&page={page}&page_size=200"
         return self._call(Call(responses.ACTIVITY, query=query), retry_policy)
 
     def request_raw(self, call: Call[Any], retry_policy: RetryPolicy) -> Response:
-        """One call's response as it came, whatever it says: for a probe of how Sprinto responds.
+        """The raw response of a call, whatever its status, for `probe`.
 
-        Retried like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
-        what fails below HTTP.
+        Retried like any other call; without `retry_seconds`, even a retryable response is returned. Errors
+        below HTTP are raised.
         """
 
         def send() -> Response:
@@ -193,10 +193,10 @@ class ApiClient:
         return retried(send, call.retryable, retry_policy, self.timings)
 
     def read(self, operation: Operation[_T], response: Response) -> _T:
-        """What a response of `request_raw` means. Raises an ApiError as that call's own method does."""
+        """Parse a response of `request_raw`. Raises the ApiErrors of the call's own method."""
         body = response.body
-        if operation is responses.PUSH and len(self._api_key) >= _SHORTEST_KEY:
-            # Sprinto's own words are kept in a file.
+        if operation is responses.PUSH and len(self._api_key) >= _MIN_REDACTED_KEY:
+            # The response's text may be saved to a file.
             body = body.replace(self._api_key.encode(), b"[API key]")
         return responses.parse_response(operation, response.status, response.headers, body, self.address)
 
@@ -213,13 +213,13 @@ class ApiClient:
             try:
                 return self.read(call.operation, self._send(call, retry_policy))
             except errors.NotFound as unknown:
-                since = self._young.get(call.session_id, -inf)
+                since = self._recently_opened.get(call.session_id, -inf)
                 if time.monotonic() - since >= self.timings.max_replica_lag:
                     raise
                 raise errors.NotVisible(unknown.message, unknown.hint) from None
             except errors.ApiError as failure:
                 if call.body is not None and is_in_doubt(failure):
-                    # In doubt, however it came to that: a later run may find it done, or do it.
+                    # In doubt for whatever reason: a later run may find it performed, or perform it.
                     failure.temporary = True
                 raise
 

@@ -19,16 +19,16 @@ REGIONS = {
 
 _KEYS = frozenset({"api_key", "api_key_file"})
 _LONGEST_KEY = 4096
-"""In characters: servers commonly take headers of 8 KiB. All other texts: LONGEST_NAME."""
+"""In characters: servers commonly limit headers to 8 KiB. Other texts: LONGEST_NAME."""
 
 
 def base_url(region: str, api_url: str | None = None) -> str:
-    """The base URL of a region, or the one that is in its place."""
+    """The region's base URL, or `api_url` if it is set."""
     return (api_url or REGIONS[region]).rstrip("/")
 
 
 def validate_endpoint(api_key: str, integration_id: str, region: str, api_url: str | None) -> None:
-    """Raise ConfigError, which names every problem and no value, where these reach no integration."""
+    """Raise ConfigError if an argument is invalid, naming every problem but no value."""
     problems = [
         *text_problems("api_key", api_key),
         *text_problems("integration_id", integration_id),
@@ -41,15 +41,15 @@ def validate_endpoint(api_key: str, integration_id: str, region: str, api_url: s
 
 
 def require_text(name: str, value: object) -> str:
-    """The text, if it can go to Sprinto as it is. Raises ConfigError."""
+    """Return the text if it can be sent to Sprinto unchanged. Raises ConfigError."""
     if problems := list(text_problems(name, value)):
         raise ConfigError(f"{'; '.join(problems)}.")
-    # Not its subclass, which may write itself in another way: `class Job(str, Enum)`.
+    # As a plain str: a subclass such as `class Job(str, Enum)` may format itself differently.
     return str.__str__(value)
 
 
 def text_problems(name: str, value: object) -> Iterator[str]:
-    """What is wrong with a text that goes to Sprinto as it is."""
+    """Yield the problems of a text that is to be sent to Sprinto unchanged."""
     longest = _LONGEST_KEY if name in _KEYS else LONGEST_NAME
     if not isinstance(value, str):
         yield f"`{name}` is missing" if value is None else f"`{name}` must be text"
@@ -65,7 +65,7 @@ def text_problems(name: str, value: object) -> Iterator[str]:
 
 
 def url_problems(url: object) -> Iterable[str]:
-    """What is wrong with `api_url`: the key must not go out in the clear."""
+    """Yield the problems of `api_url`: it must not send the API key unencrypted."""
     if not isinstance(url, str):
         yield "`api_url` must be text"
         return
@@ -80,12 +80,12 @@ def url_problems(url: object) -> Iterable[str]:
     if parts.scheme not in {"http", "https"}:
         yield "`api_url` must begin with https://"
     elif parts.scheme == "http" and host not in _THIS_MACHINE:
-        yield "`api_url` is plain http to another machine, which would show the API key; use https"
+        yield "`api_url` is plain http to another machine, which would expose the API key; use https"
     if parts.username or parts.password or parts.query or parts.fragment:
         yield "`api_url` must have no user, query or fragment"
 
 
 _HOST = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*|[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
-"""An IPv6 address, or names between dots."""
+"""An IPv6 address, or labels separated by dots."""
 
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -1,40 +1,6 @@
-"""Every error that ends a run, as one tree; each says what happened and what to do.
+"""Errors that can end a run. `docs/reference/errors.md` is made of their docstrings.
 
-SprintoError
-├── ConfigError                 what was asked for makes no sense
-├── ApiError                    one call went wrong; `outcome` says whether Sprinto may have acted
-│   ├── Unauthorized            401, 403
-│   ├── NotFound                404: integration on create, session later
-│   │   └── NotVisible          404 on a session that this run has just opened
-│   ├── Conflict                409
-│   ├── SessionConflict         another session is active, and in the way
-│   ├── PageRefused             400 on a page
-│   ├── PageTooLarge            413
-│   ├── EncodingRefused         415
-│   ├── BadRequest              400 on anything but a page
-│   ├── Redirected              3xx, never followed
-│   ├── ProxyRefused            the proxy responded instead of Sprinto (407 included)
-│   ├── TLSError                TLS could not be trusted
-│   ├── NotConnected            no connection was made
-│   ├── ClientClosed            the client was closed before
-│   ├── Throttled               425, 429, 503 with Retry-After
-│   ├── ResponseLost            sent, and in doubt
-│   └── UnexpectedResponse      a response that is not documented
-│       ├── UndocumentedRefusal another 4xx: not performed, never retried
-│       └── LogUnending         an activity log that does not end
-├── SessionEnded                a session was ended before it could be closed
-├── InconsistentResponse        a page was accepted, and the response says otherwise too
-├── NotDiscarded                a session that was to be discarded, and may still be there
-├── CountMismatch               Sprinto's counts are not what was sent
-├── ProcessingFailed            Sprinto says `failed`, or something undocumented
-├── ProcessingTimeout           not `processed` in time
-├── TooFewRecords               fewer records of an entity type than expected
-├── RecordTooLarge              one record that fits no page
-├── UnserializableRecord        a record that JSON cannot hold exactly
-├── RunEnded                    a run is used once
-└── Interrupted                 a signal
-
-The Singer side adds its own leaves in `target_sprinto/errors.py`.
+The Singer side adds its own errors in `target_sprinto/errors.py`.
 """
 
 from __future__ import annotations
@@ -48,17 +14,17 @@ from target_sprinto.push.run.result import RunResult
 from target_sprinto.push.text import fitted, printable
 
 EX_TEMPFAIL = 75
-"""Exit code of sysexits.h: a later run, with nothing changed, may succeed."""
+"""From sysexits.h: a later run may succeed with nothing changed."""
 
 LONGEST_MESSAGE = 300
-"""Characters of what happened and what to do; names are cut to keep to it."""
+"""In characters, for message and hint together; names are shortened to fit."""
 
 ErrorDetail = dict[str, object]
-"""``{entity_type, index, field, issue}`` as a response named it."""
+"""``{entity_type, index, field, issue}`` from a response."""
 
 
 class Outcome(enum.Enum):
-    """Whether a call that failed may have been performed."""
+    """Whether a failed call may have been performed."""
 
     NOT_PERFORMED = "did not happen"
     IN_DOUBT = "in doubt"
@@ -67,11 +33,10 @@ class Outcome(enum.Enum):
 class SprintoError(Exception):
     """Root of all errors: one line that says what happened and what to do.
 
-    `message` and `hint` are sentences; neither ever holds the API key or a value from a record. A hint is for
-    a Python program; the commands have their own, by `code`. `session_outcome` is the state of the run's
-    session, and `result` what the run did, both filled in by the code that ended the run. `temporary`: a
-    later run may succeed with nothing changed; otherwise a person must do something first. None for a class
-    of which each error decides by its facts.
+    `message` and `hint` are sentences; neither ever contains the API key or a record's value. The hints are
+    for Python programs; the commands have their own, by `code`. `session_outcome` describes the run's
+    session, and `result` the run; both are set when the run has ended. `temporary`: a later run may succeed
+    with nothing changed; otherwise a person must act first. None for a class whose instances decide it.
     """
 
     code: ClassVar[str] = "sprinto"
@@ -92,7 +57,7 @@ class SprintoError(Exception):
             self.temporary = temporary
 
     def __reduce__(self) -> tuple[object, ...]:
-        # With its attributes between processes, whatever its class wants to be made with.
+        # Pickle the attributes, whatever arguments the subclass's `__init__` takes.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # pickle's own
 
     def __str__(self) -> str:
@@ -101,18 +66,18 @@ class SprintoError(Exception):
 
     @property
     def brief(self) -> str:
-        """What happened, with the code and without the hint: for a run that continues."""
+        """The message and the code, without the hint: for a run that continues."""
         return f"{printable(' '.join(self.message.split()))} [{self.code}]"
 
     def advise(self, hint: str, added: str = "") -> None:
-        """Change the hint, and add to the message, whose names are cut as far as both together need it."""
+        """Replace the hint and extend the message; its names are shortened until both fit."""
         self.hint = hint
         self._whole += added
         self.message = fitted(self._whole, LONGEST_MESSAGE - len(hint) - 1)
 
     @property
     def exit_code(self) -> int:
-        """What a command line that fails with this error exits with."""
+        """The exit code of a command that fails with this error."""
         return EX_TEMPFAIL if self.temporary else 1
 
 
@@ -123,8 +88,8 @@ class ConfigError(SprintoError, code="settings"):
 class ApiError(SprintoError, code="api"):
     """A request failed. `outcome` says whether Sprinto may have acted on it.
 
-    `status` is the response's HTTP status, if there was one; `retry_after` the minimum wait before another
-    try, in seconds, if it names one.
+    `status` is the response's HTTP status, if there was one; `retry_after` is the minimum wait before a
+    retry in seconds, if the response names one.
     """
 
     outcome: Outcome = Outcome.NOT_PERFORMED
@@ -141,11 +106,11 @@ class NotFound(ApiError, code="not-found"):
 
 
 class NotVisible(NotFound):
-    """404 on a session of our own that is so young that a replica may not have seen it yet."""
+    """404 on a session that this run has just opened: a replica may not know it yet."""
 
 
 class Conflict(ApiError, code="conflict"):
-    """409: the call does not fit the state that Sprinto is in."""
+    """409: Sprinto's current state does not allow the call."""
 
     hint = "Run again; if it persists, look in Sprinto's activity log."
     temporary = True
@@ -154,9 +119,9 @@ class Conflict(ApiError, code="conflict"):
 class SessionConflict(ApiError, code="session-conflict"):
     """Another session of this integration is active.
 
-    Its `outcome` is IN_DOUBT where that session may be this run's own. `session_id` is that session's, if it
-    is known, and `policy` what the run was to do about it: `fail`, `wait`, `discard` or nothing. One that
-    `is_to_be_held` waits for approval, or its run will leave it so.
+    `outcome` is IN_DOUBT if that session may be this run's own. `session_id` is its id, if known; `policy` is
+    the run's choice for this case: `fail`, `wait`, `discard` or empty. `is_to_be_held`: the session waits
+    for approval, or its run will leave it to wait for one.
     """
 
     temporary = True
@@ -166,10 +131,10 @@ class SessionConflict(ApiError, code="session-conflict"):
 
 
 class PageRefused(ApiError, code="page-refused"):
-    """400 on a page: nothing of it was staged (Sprinto: Pushing Entities Data).
+    """400 on a page: none of it was staged (Sprinto: Pushing Entities Data).
 
-    `details` are what the response names: ``[{entity_type, index, field, issue}]``, as they came, and
-    `response` is its body. Both may quote values of records: the error's own text does not.
+    `details` are the response's own, unchanged: ``[{entity_type, index, field, issue}]``; `response` is its
+    body. Both may quote record values; the error's own text does not.
     """
 
     hint = "Fix them at the source."
@@ -212,7 +177,7 @@ class ProxyRefused(ApiError, code="proxy-refused"):
 
 
 class TLSError(ApiError, code="tls-error"):
-    """The server's certificate is not trusted: nothing was sent."""
+    """The certificate is not trusted, or the TLS handshake failed: nothing was sent."""
 
 
 class NotConnected(ApiError, code="not-connected"):
@@ -222,13 +187,13 @@ class NotConnected(ApiError, code="not-connected"):
 
 
 class ClientClosed(ApiError, code="client-closed"):
-    """The client was closed before: nothing was sent."""
+    """The client had already been closed: nothing was sent."""
 
-    hint = "Leave the run's block before the client's."
+    hint = "Leave the run's `with` block before the client's."
 
 
 class Throttled(ApiError, code="throttled"):
-    """425, 429, or 503 with a Retry-After: not acted upon, may be sent again."""
+    """425, 429, or 503 with a Retry-After: not performed, may be retried."""
 
     hint = "Run again later; `Timeouts(retry=…)` limits how long one request may be retried."
     temporary = True
@@ -245,11 +210,11 @@ class ResponseLost(ApiError, code="response-lost"):
     temporary = True
     outcome = Outcome.IN_DOUBT
     connection_was_stale = False
-    """Whether a connection that had served before, through no proxy, ended before the response began."""
+    """Whether a reused connection, not through a proxy, was closed before the response began."""
 
 
 class UnexpectedResponse(ApiError, code="unexpected-response"):
-    """A status, state or shape that Sprinto does not document: never read as success."""
+    """A status, state or shape that Sprinto does not document: never treated as success."""
 
     outcome = Outcome.IN_DOUBT
 
@@ -261,20 +226,20 @@ class UndocumentedRefusal(UnexpectedResponse):
 
 
 class LogUnending(UnexpectedResponse, code="log-unending"):
-    """The activity log has more pages than it may have, or repeats them."""
+    """The activity log does not end: it is too long, or repeats its pages."""
 
 
 class SessionEnded(SprintoError, code="session-ended"):
-    """The session was ended before it could be closed. Temporary if nothing of it was applied."""
+    """The session ended before the run could close it. Temporary if nothing was applied."""
 
     hint = "Run again; look in Sprinto's activity log for what ended it."
     temporary: bool | None = None
 
 
 class InconsistentResponse(SprintoError, code="inconsistent-response"):
-    """A 202 that also says something was rejected, or names another session: nothing is sent after it.
+    """A 202 that also reports rejected records, or names another session: nothing is sent after it.
 
-    `response` is its body, which may quote values of records.
+    `response` is its body, which may quote record values.
     """
 
     def __init__(self, message: str, hint: str = "", response: bytes = b"") -> None:
@@ -289,7 +254,7 @@ class NotDiscarded(SprintoError, code="not-discarded"):
 
 
 class CountMismatch(SprintoError, code="count-mismatch"):
-    """Sprinto's counts are not what was sent. Temporary if a page in doubt was sent again."""
+    """Sprinto's counts differ from what was sent. Temporary if a page in doubt was sent again."""
 
     hint = "Run again; if it persists, ask Sprinto's support."
     temporary: bool | None = None
@@ -304,12 +269,12 @@ class ProcessingFailed(SprintoError, code="processing-failed"):
 class ProcessingTimeout(SprintoError, code="processing-timeout"):
     """The session was not processed in time; it may still be."""
 
-    hint = "Look at Sprinto later; raise `Timeouts(processing=…)` if this is usual."
+    hint = "Check Sprinto later; raise `Timeouts(processing=…)` if this happens regularly."
     temporary = True
 
 
 class TooFewRecords(SprintoError, code="too-few-records"):
-    """Fewer records of an entity type than `expect` requires, so nothing replaces what is applied now."""
+    """Fewer records of an entity type than `expect` requires; the records applied before are kept."""
 
     hint = "Check what is pushed; if the low number is correct, lower `expected`."
 
@@ -321,9 +286,9 @@ class RecordTooLarge(SprintoError, code="record-too-large"):
 
 
 class UnserializableRecord(SprintoError, code="unserializable-record"):
-    """A record given to `Run.push` that cannot be sent as it is.
+    """An invalid record passed to `Run.push`, such as one that JSON cannot represent.
 
-    `index` is its place within that push, from 0; `field` is the path to the problem, empty for the record.
+    `index` is its position in that push, from 0; `field` is the path to the problem, empty for the record.
     """
 
     def __init__(self, message: str, hint: str = "", *, index: int, field: str = "") -> None:
@@ -333,7 +298,7 @@ class UnserializableRecord(SprintoError, code="unserializable-record"):
 
 
 class RunEnded(SprintoError, code="run-ended"):
-    """A run has one session; this one is over."""
+    """A run has one session and cannot be used after it has ended."""
 
 
 class Interrupted(SprintoError, code="interrupted"):
@@ -345,5 +310,5 @@ class Interrupted(SprintoError, code="interrupted"):
 
     @property
     def exit_code(self) -> int:
-        """The shell's."""
+        """The shell's code for the signal."""
         return 128 + self.signum

@@ -1,7 +1,7 @@
-"""One call, retried while that is safe and while there is time.
+"""Retries one call while that is safe and time is left.
 
-Three calls have loops of their own: a page (`run/send_queue.py`), whose turn others wait for; the close
-(`run/closing.py`), before which the session is looked at; and a create in doubt (`run/opening.py`).
+Three calls have their own loops: a page (`run/send_queue.py`), because others wait for it; the close
+(`run/closing.py`), because the status is read before each attempt; a create in doubt (`run/opening.py`).
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from target_sprinto.push.timing import Timings
 log = logging.getLogger(__name__)
 
 RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
-"""Definitely not performed, and may succeed the next time: GETs and POSTs."""
+"""Definitely not performed, and may succeed next time: for GETs and POSTs."""
 
 RETRYABLE_GET = (*RETRYABLE, errors.ResponseLost)
-"""A GET is retried as well where it is in doubt."""
+"""A GET is also retried if it is in doubt."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a call may take: one request, and all tries of it together, both in seconds.
+    """How long one request, and all attempts of a call together, may take in seconds.
 
-    `cancelled` is set by a run that has ended: no further try is started then. No request lasts beyond
-    `until`, in monotonic seconds.
+    A run that has ended sets `cancelled`: no further attempt is made. No request lasts beyond `until`, in
+    monotonic seconds.
     """
 
     request_seconds: float = 60.0
@@ -42,7 +42,7 @@ class RetryPolicy:
     until: float = inf
 
     def once(self) -> RetryPolicy:
-        """The same for one request that is not retried."""
+        """The same policy without retries."""
         return replace(self, retry_seconds=0.0)
 
 
@@ -52,9 +52,9 @@ def retried(
     retry_policy: RetryPolicy,
     timings: Timings,
 ) -> _T:
-    """One call, repeated while that is safe and `retry_policy` allows.
+    """Make a call, and retry it while that is safe and `retry_policy` allows.
 
-    backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
+    backoff's own loop cannot be woken from its sleep, and a run that has ended must not send again.
     """
     backoff = Backoff(retry_policy.retry_seconds, timings)
     while True:

@@ -1,4 +1,4 @@
-"""The library's front door: one client for an integration, one run for each session."""
+"""The library's entry point: one client per integration, one run per session."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class SprintoClient:
         with SprintoClient(api_key="…", integration_id="…") as client, client.run() as run:
             run.push("User", [{"employeeId": "E-1"}])
 
-    `region` is `us`, `in` or `eu`. `api_url` replaces it, for a sandbox or a gateway: it reaches up to and
-    including `/api/external/push`, and is plain http only to this machine. `transport` sends the requests
-    instead of connections to Sprinto, in tests for example. Nothing is sent yet.
+    `region` is `us`, `in` or `eu`. `api_url` replaces it, for a sandbox or a gateway: the URL up to and
+    including `/api/external/push`, with plain http only for this machine. `transport` replaces the HTTP
+    connections, for example in tests. Creating a client sends nothing.
 
-    Proxies and private CAs are taken from the environment; netrc is never read. Leaving a `with` block, or
-    `close`, gives the connections back. Raises ConfigError for arguments that cannot be used.
+    Proxies and private CAs are taken from the environment; netrc is never read. Leaving the `with` block,
+    or `close`, closes the connections. Raises ConfigError for invalid arguments.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class SprintoClient:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._api.close()
 
     @property
     def requests(self) -> int:
-        """How many requests went out so far."""
+        """The number of requests sent so far."""
         return self._api.requests
 
     def run(  # noqa: PLR0913 - the settings of a run, each with its default
@@ -77,11 +77,11 @@ class SprintoClient:
         interrupted: Callable[[], None] = lambda: None,
         run_uuid: str | None = None,
     ) -> Run:
-        """A run: at most one session, all of it applied or none. Use it as a `with` block.
+        """Create a run: at most one session, applied in full or not at all. Use it as a `with` block.
 
-        `expected` is the minimum of accepted records: ``{entity_type: int}``. `finish` and
-        `on_count_mismatch` also take the value of their enum. `interrupted` is called often
-        while the run waits, and ends it by raising any Exception. Raises ConfigError before anything is sent.
+        `expected` is the minimum number of accepted records, ``{entity_type: int}``. `finish` and
+        `on_count_mismatch` also accept their enum's value. `interrupted` is called often while the run
+        waits; it ends the run by raising any Exception. Raises ConfigError before anything is sent.
         """
         options = RunOptions(
             reference_prefix=reference_prefix,

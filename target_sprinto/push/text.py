@@ -9,72 +9,72 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 LONGEST_NAME = 255
-"""Characters of a stream's, entity type's or integration's name. Sprinto documents no limit."""
+"""In characters, for a stream, entity type or integration. Sprinto documents no limit."""
 
 SHOWN_CHARACTERS = 100
 _NAME_CHARACTERS = 40
-_MOST_NAMES = 10
+_MAX_NAMES = 10
 _ROOM = 150
-"""Characters of a message for two lists of counts."""
+"""Characters available in a message for two lists of counts."""
 
 _QUOTED = re.compile(r"(?<!\w)'([^'/]+)'(?!\w)")
-"""Neither an apostrophe, which has a letter before it, nor a path, which is of use only as a whole."""
+"""A quoted name: not an apostrophe, which follows a letter, nor a path, which is useless if cut."""
 
 
 def printable(text: str) -> str:
-    """A text with its control characters escaped, as in JSON.
+    """The text with control characters escaped, as in JSON.
 
-    Those are line ends, terminal escapes, and characters that change the direction of writing.
-    Spaces and tabs stay: a STATE on stderr must load again.
+    These are line breaks, terminal escapes, and characters that change the text direction. Spaces and tabs
+    are kept: a STATE on stderr must load again.
     """
     if text.isprintable():
         return text
-    return "".join(one if _is_harmless(one) else json.dumps(one)[1:-1] for one in text)
+    return "".join(char if _is_harmless(char) else json.dumps(char)[1:-1] for char in text)
 
 
-def _is_harmless(one: str) -> bool:
-    return one.isprintable() or one == "\t" or unicodedata.category(one) == "Zs"
+def _is_harmless(char: str) -> bool:
+    return char.isprintable() or char == "\t" or unicodedata.category(char) == "Zs"
 
 
 def shown(text: str) -> str:
-    """A text from outside as it may be shown: printable, and at most about 100 characters."""
+    """External text for display: printable, and at most about 100 characters."""
     return printable(text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…")
 
 
 def quoted(text: str) -> str:
-    """The same, in quotes."""
+    """The result of `shown`, in quotes."""
     return f"'{shown(text)}'"
 
 
-def short(name: str, most: int = _NAME_CHARACTERS) -> str:
-    """A name, cut in the middle, for where several have to fit into one message."""
-    half = most // 2
-    return printable(name if len(name) <= most else f"{name[: half - 1]}…{name[-half:]}")
+def short(name: str, limit: int = _NAME_CHARACTERS) -> str:
+    """The name, shortened in the middle if it is long, so that several fit into one message."""
+    half = limit // 2
+    return printable(name if len(name) <= limit else f"{name[: half - 1]}…{name[-half:]}")
 
 
 def fitted(message: str, room: int) -> str:
-    """The message, with the names in quotes cut as far as it takes to fit into `room` characters."""
+    """The message, with quoted names shortened until it fits into `room` characters."""
     cut = message
-    for most in (48, 32, 24, 16, 10, 6):
+    for limit in (48, 32, 24, 16, 10, 6):
         if len(cut) <= room:
             break
-        cut = _QUOTED.sub(lambda found, most=most: f"'{short(found[1], most)}'", message)  # type: ignore[misc] # mypy infers no lambda with a default
+        cut = _QUOTED.sub(lambda found, limit=limit: f"'{short(found[1], limit)}'", message)  # type: ignore[misc] # mypy infers no lambda with a default
     return cut
 
 
 def in_json(name: str) -> str:
-    """A name as a message suggests it for a JSON file; an ellipsis for one that is too long to be typed."""
+    """The name as JSON, for a suggestion in a message; an ellipsis if it is too long to type."""
     return json.dumps(name if len(name) <= _NAME_CHARACTERS else "…", ensure_ascii=False)
 
 
 def suggested(*words: str, config: Sequence[str] = ()) -> str:
-    """A command as a message suggests it, quoted for a shell; `config` is what `--config` names, if known."""
+    """A command for a message to suggest, quoted for a shell; `config` are its `--config` files, if known."""
     named = [word for name in config for word in ("--config", name)]
     return shlex.join([*words, *(named or ["--config", "FILE"])])
 
 
 def fitting(parts: Sequence[str], room: int, separator: str = "; ") -> list[str]:
-    """As many of the parts as fit into `room` characters once they are joined, at least one."""
+    """As many parts as fit into `room` characters when joined, but at least one."""
     kept = list(parts[:1])
     for part in parts[1:]:
         if len(separator.join([*kept, part])) > room:
@@ -84,7 +84,7 @@ def fitting(parts: Sequence[str], room: int, separator: str = "; ") -> list[str]
 
 
 def listed(parts: Sequence[str], room: int) -> str:
-    """As many of the parts as fit into `room` characters, at least one, and how many are left out."""
+    """As many parts as fit into `room` characters, at least one, and the number of those left out."""
     kept = fitting(parts, room)
     more = [f"and {len(parts) - len(kept)} more"] if len(kept) < len(parts) else []
     return "; ".join([*kept, *more])
@@ -96,7 +96,7 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def in_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines whose cells are below each other."""
+    """Yield the rows as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -105,19 +105,19 @@ def in_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def format_counts(
     counts: Mapping[str, int],
     sent: Collection[str] | None = None,
-    most: int = _MOST_NAMES,
+    limit: int = _MAX_NAMES,
     *,
     with_zeros: bool = False,
 ) -> str:
-    """``{entity_type: int}`` as a reader wants it.
+    """Counts by entity type, ``{entity_type: int}``, as text for a message.
 
-    In counts of Sprinto's a name that was not `sent` is not repeated: it may be anything. Of many names the
-    first `most` are shown.
+    If `sent` is given, no other name is shown: in Sprinto's counts it could be anything. At most `limit`
+    names are shown.
     """
     named = {name: count for name, count in counts.items() if sent is None or name in sent}
     message = [f"{count} {short(name, 30)}" for name, count in sorted(named.items()) if count or with_zeros]
-    if (more := len(message) - most) > 0:
-        message[most:] = [f"{more} more types"]
+    if (more := len(message) - limit) > 0:
+        message[limit:] = [f"{more} more types"]
     if others := sum(counts.values()) - sum(named.values()):
         message.append(f"{others} of types that were not sent")
     return ", ".join(message) or "nothing"
@@ -126,14 +126,14 @@ def format_counts(
 def format_difference(
     counted: Mapping[str, int], sent: Mapping[str, int], known: Collection[str] | None = None
 ) -> tuple[str, str]:
-    """Sprinto's counts and our own; of many types two in which they differ. `known` may be named."""
+    """Sprinto's counts and ours; if they are long, only two types that differ. `known` may be shown."""
     known = sent if known is None else known
     both = format_counts(counted, known), format_counts(sent)
     if sum(map(len, both)) <= _ROOM:
         return both
     differing = {name for name in (*counted, *sent) if counted.get(name, 0) != sent.get(name, 0)}
     if not differing.intersection(known):
-        return format_counts(counted, known, 2), format_counts(sent, most=2)
+        return format_counts(counted, known, 2), format_counts(sent, limit=2)
     theirs = {name: counted.get(name, 0) for name in differing}
     ours = {name: sent.get(name, 0) for name in differing.intersection(known)}
-    return format_counts(theirs, known, 2, with_zeros=True), format_counts(ours, most=2, with_zeros=True)
+    return format_counts(theirs, known, 2, with_zeros=True), format_counts(ours, limit=2, with_zeros=True)

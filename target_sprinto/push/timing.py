@@ -1,4 +1,4 @@
-"""How long the contract's own waits are, in seconds. A client carries them: `ApiClient.timings`."""
+"""Waits and time limits that are not settings, in seconds. A client holds them: `ApiClient.timings`."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ _LONGEST_POLL_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Timings:
-    """The waits that are not settings."""
+    """All values are in seconds."""
 
-    # Between two looks at the counts after a response was lost.
+    # Between two reads of the counts after a response was lost.
     recheck_interval: float = 5.0
-    # In which the counts must not change before the close, once a page was sent again.
+    # How long the counts must not change before the close, if a page was sent again.
     quiet_period: float = 30.0
-    # For which counts may stay below what was sent, and the activity log behind what has happened.
+    # How long counts may stay below what was sent, and how far the activity log may lag behind.
     max_count_lag: float = 30.0
-    # For which a new session may be unknown, or a poll after the close get 404 or 401.
+    # How long a new session may be unknown, or a poll after the close may get 404 or 401.
     max_replica_lag: float = 30.0
-    # After which `failed` without a counted retry is final.
+    # How long until `failed` without a counted retry is final.
     failed_final_after: float = 60.0
-    # The longest silence of an open session.
+    # The longest that an open session may be silent.
     keep_alive: float = 240.0
-    # How long a failed run may take to end: the contract allows a second more, for the process to leave.
+    # How long a failed run may take to end; the process then has one more second to exit.
     shutdown_timeout: float = 29.0
     signal_shutdown_timeout: float = 9.0
-    # One request of a run that ends.
+    # One request of a run that is ending.
     shutdown_request_timeout: float = 5.0
-    # The longest first wait before a request is sent again, and the longest of all such waits.
+    # The maximum of the first wait before a retry, and of every later one.
     first_retry_delay: float = 0.5
     max_retry_delay: float = 30.0
-    # Before a create in doubt is tried again; doubled each time, up to `max_retry_delay`.
+    # Before a create in doubt is retried; doubled each time, up to `max_retry_delay`.
     create_retry_delay: float = 1.0
-    # The first wait between two looks at a status.
+    # The first wait between two status polls.
     status_poll_interval: float = 0.1
-    # The shortest and the longest wait between two requests that check whether another session has ended.
+    # The minimum and maximum wait between two checks whether another session has ended.
     conflict_poll_interval: float = 5.0
     max_conflict_poll_interval: float = 60.0
-    # One reading of the activity log.
+    # One read of the activity log.
     log_read_timeout: float = 30.0
-    # Before each of a probe's looks at an expiry, which may be given in whole seconds.
+    # Before each check of an expiry by `probe`: Sprinto may give it in whole seconds.
     expiry_margin: float = 1.5
-    # Between two lines about progress.
+    # Between two progress lines.
     progress_interval: float = 10.0
 
     @property
     def recheck_interval_stale(self) -> float:
-        """After a stale connection: what was sent on it is not held up on its way. 2 seconds."""
+        """After a stale connection, on which no request is delayed in transit: 2 seconds."""
         return 0.4 * self.recheck_interval
 
     def poll_intervals(self) -> Iterator[float]:
-        """Seconds between one look at a status and the next: short at first, then steady."""
+        """Yield the seconds between status polls: short at first, then constant."""
         seconds = self.status_poll_interval
         while True:
             yield seconds

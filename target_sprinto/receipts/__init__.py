@@ -1,1 +1,1 @@
-"""What a run did, as a document."""
+"""Receipts: the documents about runs, for auditors."""

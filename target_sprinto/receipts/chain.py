@@ -1,6 +1,6 @@
-"""The receipts of one pipeline as a chain: each names the digest of the one that ended before it.
+"""The receipts of a pipeline as a chain: each contains the digest of the previous run's receipt.
 
-Its chain is in one folder. Receipts of runs that were killed (`unfinished`) are not part of it.
+A chain is within one folder. Receipts of runs that were killed (`unfinished`) are not part of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Pipeline(NamedTuple):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """How a receipt begins: enough to find its place in its chain."""
+    """The first fields of a receipt, enough to find its place in its chain."""
 
     outcome: str
     run: str
@@ -53,7 +53,7 @@ def pipeline_of(one: Head | Receipt) -> Pipeline:
 
 
 def read_head(path: Path) -> Head | None:
-    """How a file begins, of which no more than 4 KiB are read; None for a file that is not a receipt."""
+    """Read a receipt's head, from at most 4 KiB of the file; None if it is not a receipt."""
     try:
         with path.open("rb") as opened:
             start, more, _ = opened.read(_HEAD_BYTES).partition(_HEAD_END)
@@ -63,7 +63,7 @@ def read_head(path: Path) -> Head | None:
 
 
 def may_be_one(path: Path) -> bool:
-    """Whether a file is, was, or may be a receipt: it begins like one, or cannot be read."""
+    """Whether a file may be a receipt, even a damaged one: it begins like one, or cannot be read."""
     try:
         with path.open("rb") as opened:
             return opened.read(len(BEGIN)) == BEGIN
@@ -72,7 +72,7 @@ def may_be_one(path: Path) -> bool:
 
 
 class Link(NamedTuple):
-    """A receipt as a part of its chain. `name` is what a message calls it, `sha256` that of its file."""
+    """A receipt as a link of its chain: its name in messages, and the digest of its file."""
 
     name: str
     sha256: str
@@ -80,9 +80,9 @@ class Link(NamedTuple):
 
 
 def newest_first(folder: Path, pipeline: Pipeline) -> list[tuple[Head, Path]]:
-    """A pipeline's receipts of runs that ended; of every other file at most its first 4 KiB are read.
+    """A pipeline's receipts of runs that ended. Reads at most 4 KiB of each file in the folder.
 
-    Raises OSError for a folder that cannot be listed.
+    Raises OSError if the folder cannot be listed.
     """
     found = ((read_head(path), path) for path in receipt_files(folder))
     own = [(head, path) for head, path in found if head and head.number and pipeline_of(head) == pipeline]
@@ -90,9 +90,9 @@ def newest_first(folder: Path, pipeline: Pipeline) -> list[tuple[Head, Path]]:
 
 
 def last_of(folder: Path, pipeline: Pipeline) -> tuple[int, str | None]:
-    """The number of a pipeline's last receipt and the SHA-256 of its file; 0 and None before the first one.
+    """The number of a pipeline's last receipt and the SHA-256 of its file; 0 and None if there is none.
 
-    Raises OSError for a folder that cannot be listed.
+    Raises OSError if the folder cannot be listed.
     """
     for head, path in newest_first(folder, pipeline)[:1]:
         return head.number or 0, hashlib.sha256(path.read_bytes()).hexdigest()
@@ -109,7 +109,7 @@ def receipt_files(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """A lock, so that one run at a time ends in this folder; waits 2 s, and not without locks of files."""
+    """Let one run at a time end in this folder. Continues without the lock after 2 s, or if locking fails."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         deadline = time.monotonic() + _LOCK_SECONDS
@@ -127,7 +127,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def broken_links(links: Sequence[Link]) -> list[str]:
-    """What is wrong with the chains of these receipts, a sentence each; pure."""
+    """The problems in the chains of these receipts, one sentence each; pure."""
     pipelines: defaultdict[Pipeline, defaultdict[int, list[Link]]]
     pipelines = defaultdict(lambda: defaultdict(list))
     for link in links:
@@ -157,6 +157,6 @@ def _between(before: list[Link], link: Link, missing: int) -> Iterator[str]:
         what = "a receipt is" if missing == 1 else f"{missing} receipts are"
         yield f"Between {followed.name} and {link.name} {what} missing."
     elif followed.sha256 != link.head.previous:
-        yield f"{link.name} does not follow {followed.name} as it is: that one was changed or replaced."
+        yield f"{link.name} does not follow {followed.name}, which was changed or replaced."
     elif (followed.head.ended_at or "") > (link.head.ended_at or ""):
-        yield f"{link.name} follows {followed.name}, but says that it ended before it."
+        yield f"{link.name} follows {followed.name}, but its `ended_at` is earlier."

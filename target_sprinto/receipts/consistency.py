@@ -1,7 +1,7 @@
-"""Whether the parts of a receipt agree: an edit by hand with a new checksum seldom makes them. Pure.
+"""Checks whether the parts of a receipt agree; after a manual edit they seldom do. Pure.
 
-Only what holds for the receipt of every run is checked. That a receipt is consistent does not show that it is
-genuine: its signature does.
+Checks only what is true of every run's receipt. A consistent receipt is not necessarily genuine: only its
+signature shows that.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from target_sprinto.push.text import quoted
 from target_sprinto.receipts.document import COMPLETE, Receipt
 from target_sprinto.receipts.errors import CountsForged, OutcomeForged, ReceiptForged, TimesForged
 
-_CLOCK_SET = timedelta(minutes=5)
-"""By how much the machine's clock may be set while a run goes on."""
+_CLOCK_ADJUSTMENT = timedelta(minutes=5)
+"""How far the machine's clock may be adjusted during a run."""
 
 
 def contradiction(receipt: Receipt, name: str) -> ReceiptForged | None:
-    """The first contradiction in a receipt, as an error to raise that calls it `name`; None without one."""
+    """The first contradiction in a receipt as an error, or None. The error's message calls it `name`."""
     for error, find in ((OutcomeForged, _outcome), (CountsForged, _counts), (TimesForged, _times)):
         if found := next(find(receipt), None):
             return error(f"{name} contradicts itself: {found}.", "Do not trust it: it was probably changed.")
@@ -33,7 +33,7 @@ def _outcome(receipt: Receipt) -> Iterator[str]:
         yield f"`outcome` {receipt.outcome}, `exit_code` {code}, `error` {error or 'none'}"
     state = receipt.session.state if receipt.session else None
     if receipt.outcome == "applied" and state != "processed":
-        yield f"`outcome` applied, and a session that is {state or 'missing'}"
+        yield f"`outcome` is applied, but the session is {state or 'missing'}"
 
 
 def _counts(receipt: Receipt) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _counts(receipt: Receipt) -> Iterator[str]:
             yield f"`entities` of {name} is not the sum over its streams"
         known = one.accepted + rejected[one.entity_type]
         if known != one.entities and receipt.outcome in {"applied", "held"}:
-            yield f"`entities` of {name} is {one.entities}, and accepted and rejected together are {known}"
+            yield f"`entities` of {name} is {one.entities}, but accepted plus rejected is {known}"
     for field in ("entities", "accepted"):
         by_type, by_page = (sum(getattr(one, field) for one in parts) for parts in (types, pages))
         if by_type != by_page:
@@ -68,5 +68,5 @@ def _times(receipt: Receipt) -> Iterator[str]:
     }
     for where, those in times.items():
         moments = [parse_time(at) for at in those if at is not None]
-        if not all(one and begin - _CLOCK_SET <= one <= end + _CLOCK_SET for one in moments):
+        if not all(one and begin - _CLOCK_ADJUSTMENT <= one <= end + _CLOCK_ADJUSTMENT for one in moments):
             yield f"{where} is not between `started_at` and `ended_at`"

@@ -1,8 +1,8 @@
 """A run's receipt as a document: its fields, its JSON, its published schema.
 
-`receipt.schema.json` is made from the types below. A receipt has a checksum: its last field is the SHA-256 of
-all bytes before it, which shows if one was cut off or edited. That is not a signature: a person who edits one
-on purpose can compute it again (see `signing`).
+`receipt.schema.json` is generated from the types below. The last field is a checksum: the SHA-256 of all
+bytes before it, which shows whether a receipt was truncated or edited. It is not a signature: anyone who
+edits a receipt on purpose can recompute it (see `signing`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from target_sprinto.receipts.errors import ReceiptFromNewerVersion, ReceiptUnusa
 
 FORMAT: Literal["target-sprinto receipt 1"] = "target-sprinto receipt 1"
 NO_CHECKSUM = "0" * 64
-"""The checksum of a receipt that is not a file yet."""
+"""The checksum of a receipt that has not been written yet."""
 
 
 def _about(description: str) -> Meta:
@@ -28,33 +28,33 @@ def _about(description: str) -> Meta:
 
 
 Count = Annotated[int, Meta(ge=0)]
-Line = Annotated[int, Meta(ge=1, description="A line of the input, from 1.")]
+Line = Annotated[int, Meta(ge=1, description="Line number in the input, from 1.")]
 Moment = Annotated[str, _about("ISO 8601 in UTC.")]
-Place = Annotated[str, _about("Where in a batch file, if the line is a BATCH message.")]
+Place = Annotated[str, _about("Position in a batch file, if the line is a BATCH message.")]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
 
 ReceiptOutcome = Literal[
     "unfinished", "applied", "held", "dry-run", "nothing-to-send", "failed", "interrupted"
 ]
 COMPLETE: frozenset[ReceiptOutcome] = frozenset({"applied", "held", "dry-run", "nothing-to-send"})
-"""Runs that took all of the input."""
+"""Outcomes of runs that read all of the input."""
 
 State = Literal["active", "processing", "processed", "cancelled", "expired", "failed", "unknown"]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is common to all parts of a receipt."""
+    """The base class of all parts of a receipt."""
 
 
 class Step(_Part, frozen=True):
-    """When the run came to a phase of its session's life."""
+    """When the run entered a phase of its session's life."""
 
     phase: Literal["opening", "unopened", "open", "applying", "discarding", "ended"]
     at: Moment
 
 
 class Session(_Part, frozen=True):
-    """The run's session, as Sprinto's last status showed it to this run."""
+    """The run's session, according to the last status that the run read."""
 
     id: str
     opened_at: Moment
@@ -65,7 +65,7 @@ class Session(_Part, frozen=True):
         dict[str, Count] | None, _about("Sprinto's own count of records by entity type.")
     ]
     accepted_others: Annotated[
-        Count | None, _about("What it counts of entity types that the run did not send.")
+        Count | None, _about("Sprinto's own count of records of entity types that the run did not send.")
     ]
     accepted_batches: Count | None
     retry_count: Count | None
@@ -75,56 +75,56 @@ class Stream(_Part, frozen=True):
     """A stream of the input."""
 
     stream: str
-    records: Annotated[Count, _about("Records that were read, filtered, skipped and rejected ones included.")]
+    records: Annotated[Count, _about("Records read, including filtered, skipped and rejected ones.")]
     skipped: Annotated[Count, _about("Records marked as deleted that `on_deleted_record: skip` left out.")]
-    filtered: Annotated[Count, _about("Records that a stream map left out, once for each map.")]
+    filtered: Annotated[Count, _about("Records that a stream map left out, counted once for each map.")]
     dropped: Annotated[list[str], _about("Fields of its last SCHEMA that no stream map sends or reads.")]
     first_extracted_at: Annotated[
         Moment | None, _about("The `time_extracted` of its first record; null if that has none.")
     ]
-    last_extracted_at: Annotated[Moment | None, _about("The same of its last record.")]
+    last_extracted_at: Annotated[Moment | None, _about("The same for its last record.")]
 
 
 class Provenance(_Part, frozen=True):
     """Where the run and its data came from: names only."""
 
-    given: Annotated[dict[str, str], _about("The setting `provenance`, as it is.")]
+    given: Annotated[dict[str, str], _about("The setting `provenance`, unchanged.")]
     environment: Annotated[
-        dict[str, str], _about("What Meltano, a CI or a scheduler says of itself in its variables.")
+        dict[str, str], _about("Environment variables that Meltano, a CI system or a scheduler sets.")
     ]
     host: str | None
     user: str | None
 
 
 class EntityType(_Part, frozen=True):
-    """What went to Sprinto under one entity type."""
+    """The entities of one entity type."""
 
     entity_type: str
-    streams: Annotated[dict[str, Count], _about("By stream, how many entities were put into pages.")]
-    entities: Annotated[Count, _about("How many entities were put into pages.")]
+    streams: Annotated[dict[str, Count], _about("Number of entities put into pages, by stream.")]
+    entities: Annotated[Count, _about("Number of entities put into pages.")]
     sha256: Annotated[
         Sha256,
         _about(
-            "Over the JSON bytes of every entity that was put into a page, joined by newlines, in the"
-            " order of the input; those that Sprinto rejected included."
+            "SHA-256 of the JSON bytes of all entities put into pages, in input order, joined by newlines;"
+            " includes entities that Sprinto rejected."
         ),
     ]
-    accepted: Annotated[Count, _about("How many of them Sprinto accepted.")]
+    accepted: Annotated[Count, _about("Number of these entities that Sprinto accepted.")]
 
 
 class Page(_Part, frozen=True):
-    """A page as it was made. If Sprinto rejected it, its records were sent in several parts."""
+    """A page as it was built. If Sprinto rejected it, its records were sent again in several parts."""
 
     number: Annotated[int, Meta(ge=1)]
     entities: Annotated[int, Meta(ge=1)]
     bytes: Annotated[int, Meta(ge=1, description="Size of the request's body before compression.")]
-    sha256: Annotated[Sha256, _about("Over the request's body before compression.")]
+    sha256: Annotated[Sha256, _about("SHA-256 of the request's body before compression.")]
     first_line: Line
     first_place: Place
     last_line: Line
     last_place: Place
-    requests: Annotated[Count, _about("How often it, or a part of it, was sent.")]
-    accepted: Annotated[Count, _about("How many of its entities Sprinto accepted.")]
+    requests: Annotated[Count, _about("How often the page, or a part of it, was sent.")]
+    accepted: Annotated[Count, _about("Number of its entities that Sprinto accepted.")]
     first_sent_at: Moment | None
     last_accepted_at: Moment | None
 
@@ -136,7 +136,7 @@ class Page(_Part, frozen=True):
 
 
 class Reject(_Part, frozen=True):
-    """A record that was not sent, or that Sprinto rejected, named by its place and our code."""
+    """A rejected record, identified by its position, with target-sprinto's error code."""
 
     line: Line
     place: Place
@@ -147,7 +147,7 @@ class Reject(_Part, frozen=True):
 
 
 class Event(_Part, frozen=True):
-    """An event of Sprinto's activity log. What Sprinto wrote about it is left out: it may quote values."""
+    """An event of Sprinto's activity log, without its text, which may quote values."""
 
     at: Moment
     level: Literal["info", "warning", "error", "other"]
@@ -156,19 +156,19 @@ class Event(_Part, frozen=True):
 
 
 class Receipt(_Part, frozen=True, kw_only=True):
-    """What a run put into pages, their outcome, and how it ended; with no value of any record."""
+    """The pages of a run, their outcome, and how the run ended. It contains no values of records."""
 
     format: Literal["target-sprinto receipt 1"]
     outcome: Annotated[
         ReceiptOutcome,
         _about(
-            "How the run ended. `unfinished`: in progress, or killed. `dry-run`: a dry run."
-            " `nothing-to-send`: no record came, no session was opened."
+            "How the run ended. `unfinished`: in progress, or killed."
+            " `nothing-to-send`: there was no record to send, so no session was opened."
         ),
     ]
     exit_code: int | None
-    error: Annotated[str | None, _about("Our code of what ended the run, or of what went wrong.")]
-    error_message: Annotated[str | None, _about("The error in our own words, without any value of a record.")]
+    error: Annotated[str | None, _about("target-sprinto's error code for what ended the run or went wrong.")]
+    error_message: Annotated[str | None, _about("The error's message, without any value of a record.")]
     error_line: Line | None
     target_version: str
     run: Annotated[str, _about("The run's uuid.")]
@@ -178,31 +178,31 @@ class Receipt(_Part, frozen=True, kw_only=True):
     number: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         _about(
-            "Which receipt of its pipeline in its folder this is, from 1, in the order in which the runs"
-            " ended. A pipeline is an integration, a `client_reference_prefix` and an API's address."
-            " null: `unfinished`."
+            "Position in the chain of this pipeline's receipts in this folder, from 1, in the order in which"
+            " the runs ended. A pipeline is an integration, a `client_reference_prefix` and an API address."
+            " null if `unfinished`."
         ),
     ]
     previous: Annotated[
-        Sha256 | None, _about("Over the file of the receipt before it; null for the first one.")
+        Sha256 | None, _about("SHA-256 of the previous receipt's file; null for the first receipt.")
     ]
     signed_by: Annotated[
         Sha256 | None,
         _about(
-            "Over the public key (DER) whose signature is in the file beside this one, `….json.dsse`."
-            " null: this receipt is unsigned."
+            "SHA-256 of the public key (DER) for the signature in `….json.dsse`, next to this file."
+            " null if this receipt is unsigned."
         ),
     ]
     integration_id: str
-    region: Annotated[str | None, _about("null where `api_url` was set instead.")]
+    region: Annotated[str | None, _about("null if `api_url` was set instead.")]
     api_url: str
     finish: Literal["apply", "hold", "discard"]
-    settings_sha256: Annotated[Sha256, _about("Over all settings but the API key and the receipts' key.")]
+    settings_sha256: Annotated[Sha256, _about("SHA-256 of all settings but API key and signing key.")]
     session: Session | None
     input_sha256: Annotated[
-        Sha256 | None, _about("Over all bytes of the input; null unless the run took all of it.")
+        Sha256 | None, _about("SHA-256 of all bytes of the input; null unless the run read all of it.")
     ]
-    input_lines: Annotated[Count, _about("Lines of the input that the run read.")]
+    input_lines: Annotated[Count, _about("Number of input lines that the run read.")]
     provenance: Provenance
     entity_mapping: Annotated[dict[str, str], _about("The setting `entity_types`.")]
     stream_maps: Annotated[msgspec.Raw, _about("The setting `stream_maps`; never `stream_map_config`.")]
@@ -216,7 +216,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
     ]
     events: Annotated[
         list[Event] | None,
-        _about("Sprinto's events of the session; null where the log could not be read."),
+        _about("Sprinto's events of the session; null if the log could not be read."),
     ]
     state_went_to: Annotated[
         Literal["stdout", "stderr", "receipt", "nowhere"],
@@ -225,7 +225,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
     state: Annotated[msgspec.Raw, _about("The STATE of a run that holds its session, else null.")]
     checksum: Annotated[
         Sha256,
-        _about("Over all bytes of the file up to the comma before it, which is left out."),
+        _about("SHA-256 of all bytes of the file before the comma that precedes this field."),
     ]
 
     @property
@@ -238,13 +238,13 @@ class Receipt(_Part, frozen=True, kw_only=True):
         counted = {name: session.accepted_records.get(name, 0) for name in sent}
         if counted == sent and not session.accepted_others:
             return ""
-        # The receipt does not name other types, and a name that was not sent is only counted.
+        # The receipt has only the number of records of other types, not their names.
         theirs, ours = format_difference({**counted, "": session.accepted_others or 0}, sent)
         return f"Sprinto counted {theirs}, but the run sent {ours}."
 
 
 BEGIN = b'{\n  "format": "target-sprinto receipt '
-"""How a receipt begins, in every format."""
+"""The first bytes of a receipt, in every format."""
 
 FORMAT_NUMBER = re.compile(re.escape(BEGIN) + rb'([0-9]{1,9})"')
 _CHECKSUM = b',\n  "checksum": "'
@@ -252,7 +252,7 @@ _END = b'"\n}\n'
 
 
 def encode(receipt: Receipt) -> bytes:
-    """The receipt's file: a field a line, of a long list an entry a line, the STATE byte for byte."""
+    """The receipt's file: one field per line, one list entry per line, and the STATE byte for byte."""
     fields = [
         b'  "%b": %b' % (name.encode(), _value(getattr(receipt, name)))
         for name in receipt.__struct_fields__
@@ -270,7 +270,7 @@ def _value(value: object) -> bytes:
 
 
 def parse(path: Path, content: bytes) -> Receipt:
-    """The receipt that a file holds. Raises ReceiptUnusable for one not whole, ReceiptFromNewerVersion."""
+    """Parse a receipt's file. Raises ReceiptUnusable if it is damaged, or ReceiptFromNewerVersion."""
     if (found := FORMAT_NUMBER.match(content)) and found[1] != b"1":
         raise ReceiptFromNewerVersion(
             f"{path} has the receipt format {int(found[1])}, which this version does not read.",
@@ -279,7 +279,7 @@ def parse(path: Path, content: bytes) -> Receipt:
     body, _, checksum = content.rpartition(_CHECKSUM)
     if checksum != hashlib.sha256(body).hexdigest().encode() + _END:
         raise ReceiptUnusable(
-            f"{path} is not a receipt as a run wrote it: it was cut off or changed, or is another file.",
+            f"{path} is not an intact receipt: it was truncated or changed, or is another file.",
             "Use the file that the run wrote, byte for byte.",
         )
     try:
@@ -289,7 +289,7 @@ def parse(path: Path, content: bytes) -> Receipt:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A receipt's file. Raises ReceiptUnusable."""
+    """Read a receipt's file. Raises ReceiptUnusable."""
     try:
         return path.read_bytes()
     except OSError as problem:
@@ -297,7 +297,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def published_schema() -> dict[str, Any]:
-    """The JSON Schema of a receipt, as `receipt.schema.json` holds it."""
+    """The JSON Schema of a receipt, as in `receipt.schema.json`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:target-sprinto:receipt:1",

@@ -1,4 +1,4 @@
-"""What goes wrong with receipts: leaves of the tree in `push/errors.py`."""
+"""Errors about receipts: leaves of the tree in `push/errors.py`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from target_sprinto.push.errors import SprintoError
 
 
 class ReceiptNotWritten(SprintoError, code="receipt-not-written"):
-    """The run's receipt cannot be kept."""
+    """The run's receipt cannot be written."""
 
 
 class ReceiptUnusable(SprintoError, code="receipt"):
-    """A receipt that is not whole, or not the one that is asked for."""
+    """A receipt that is damaged, or not the one that is needed."""
 
 
 class ReceiptFromNewerVersion(SprintoError, code="receipt-format"):
@@ -22,15 +22,15 @@ class ReceiptKeyUnusable(SprintoError, code="receipt-key"):
 
 
 class ReceiptUnsigned(SprintoError, code="receipt-unsigned"):
-    """A receipt without an envelope, although its signature is to be checked."""
+    """A receipt that has no envelope, although its signature is to be checked."""
 
 
 class SignatureInvalid(SprintoError, code="receipt-signature"):
-    """An envelope that is not signed by the key, or that is not one."""
+    """An envelope that is invalid, or not signed by the key."""
 
 
 class EnvelopeOfAnother(SprintoError, code="receipt-envelope"):
-    """An envelope that is signed by the key and is about another receipt."""
+    """An envelope that is signed by the key, but belongs to another receipt."""
 
 
 class ReceiptForged(SprintoError, code="receipt-forged"):
@@ -38,23 +38,23 @@ class ReceiptForged(SprintoError, code="receipt-forged"):
 
 
 class TimesForged(ReceiptForged, code="receipt-times"):
-    """A receipt whose times are not those that were signed, or that contradict each other."""
+    """A receipt whose times differ from the signed ones, or contradict each other."""
 
 
 class CountsForged(ReceiptForged, code="receipt-counts"):
-    """A receipt whose counts are not those that were signed, or that do not add up."""
+    """A receipt whose counts differ from the signed ones, or do not add up."""
 
 
 class OutcomeForged(ReceiptForged, code="receipt-outcome"):
-    """A receipt whose outcome or exit code is not the one that was signed, or that contradict each other."""
+    """A receipt whose outcome or exit code differs from the signed one, or contradicts the rest."""
 
 
 class ChainBroken(SprintoError, code="receipt-chain"):
-    """Receipts in a folder that are not as their runs wrote them, or do not follow each other."""
+    """Receipts in a folder that were changed, or do not form a complete chain."""
 
 
 class EvidenceMissing(SprintoError, code="evidence-missing"):
-    """`sprintoctl history`: something was not applied for too long."""
+    """`sprintoctl history`: an entity type was not applied for too long."""
 
 
 class ReceiptDiffers(SprintoError, code="receipt-differs"):

@@ -1,4 +1,4 @@
-"""Sprinto's events of one session, as a receipt keeps them: none of their texts, which may quote values."""
+"""Sprinto's events of one session, for a receipt: without their texts, which may quote values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEVELS = ("info", "warning", "error")
 def session_events(
     client: ApiClient, session_id: str, age: timedelta, deadline: Deadline
 ) -> list[Event] | None:
-    """The session's events, oldest first; None if the log does not show them in time."""
+    """The session's events, oldest first; None if the log cannot be read in time."""
     if not (seconds := deadline.remaining()):
         return None
     retry_policy = RetryPolicy(seconds, 0.0, until=time.monotonic() + seconds)
@@ -46,7 +46,7 @@ def iso(moment: datetime) -> str:
 
 
 def _event(event: dict[str, Any]) -> Event | None:
-    """What may be kept of an event; None for one without a time."""
+    """The parts of an event that may be kept; None if it has no time."""
     at = parse_time(event.get("at"))
     if at is None:
         return None
@@ -60,5 +60,5 @@ def _event(event: dict[str, Any]) -> Event | None:
 
 
 def _if_fits(pattern: re.Pattern[str], value: object) -> str:
-    """A word of Sprinto's that cannot be free text, else nothing."""
+    """A value that cannot be free text, else an empty string."""
     return value if isinstance(value, str) and pattern.fullmatch(value) else ""

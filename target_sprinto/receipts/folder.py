@@ -1,4 +1,4 @@
-"""All receipts of a folder: read, checked one by one and as a chain."""
+"""All receipts in a folder, checked one by one and as a chain."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from target_sprinto.receipts.errors import ChainBroken, ReceiptUnusable
 
 
 class PastRun(NamedTuple):
-    """What a receipt says of a run that ended, without its pages. `accepted` is ``{entity_type: int}``."""
+    """A run that ended, according to its receipt, without its pages. `accepted` is ``{entity_type: int}``."""
 
     path: Path
     sha256: str
@@ -44,7 +44,7 @@ class PastRun(NamedTuple):
 
 @dataclass
 class ReceiptFolder:
-    """What is in a folder. `problems` are sentences, each with its code."""
+    """The contents of a folder. `problems` are sentences, each with an error code."""
 
     runs: list[PastRun] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class ReceiptFolder:
 
 
 def read_checked(path: Path, public_key: signing.PublicKey | None) -> document.Receipt:
-    """A receipt that is whole, agrees with itself, and is signed if a key is given. Raises what is wrong."""
+    """Read a receipt. Raises if it is damaged or contradicts itself, or is not signed with a given key."""
     return _checked(path, document.read_bytes(path), public_key)
 
 
@@ -72,9 +72,9 @@ def _checked(path: Path, content: bytes, public_key: signing.PublicKey | None) -
 
 
 def read_folder(path: Path, public_key: signing.PublicKey | None, check: Callable[[], None]) -> ReceiptFolder:
-    """Read a folder's receipts; one with a problem is not among its `runs`. `check` may raise to stop.
+    """Read a folder's receipts; `runs` leaves out those with a problem. `check` may raise to stop.
 
-    Raises OSError for a folder that cannot be listed.
+    Raises OSError if the folder cannot be listed.
     """
     found, links = ReceiptFolder(), []
     for file in sorted(receipt_files(path)):
@@ -101,7 +101,7 @@ def read_folder(path: Path, public_key: signing.PublicKey | None, check: Callabl
 
 
 def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
-    """The runs in the order of their ends, copies of a receipt once; and what is wrong, in sentences.
+    """The runs in the order in which they ended, without duplicates; and the problems, as sentences.
 
     If two receipts of one run differ, neither is returned.
     """
@@ -117,7 +117,7 @@ def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
 
 
 def _is_unfinished(path: Path, head: Head) -> bool:
-    """Whether it is as a run leaves it that goes on or was killed: not in the chain, and not signed."""
+    """Whether its run is in progress or was killed: the receipt is not in the chain, and not signed."""
     ended = head.number is not None or head.ended_at is not None
     return head.outcome == "unfinished" and not ended and not signing.envelope_path(path).exists()
 

@@ -1,7 +1,7 @@
-"""What was applied when, by pipeline and entity type, from receipts. Pure.
+"""The history of applied records, by pipeline and entity type, from receipts. Pure.
 
-Only a run whose receipt says `applied` counts, and only for the entity types of which it applied records. A
-run under `finish: hold` is not among them: its receipt does not show whether it was applied later.
+Only runs with the outcome `applied` count, and only for the entity types of the records that they applied.
+A run under `finish: hold` does not count: its receipt does not show whether it was applied later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CLOCK_SKEW = timedelta(minutes=5)
 class Series(NamedTuple):
     """Runs of one pipeline, oldest first; `applied` are those that applied records of the entity type.
 
-    `entity_type` is empty where none was ever applied.
+    `entity_type` is empty if none was ever applied.
     """
 
     pipeline: Pipeline
@@ -34,7 +34,7 @@ class Series(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a line calls it."""
+        """Its name in lines of output."""
         integration, prefix, url = self.pipeline
         address = "" if url in REGIONS.values() else f"({url.partition('//')[2].partition('/')[0]})"
         return " ".join(map(shown, filter(None, (f"{integration}/{prefix}", address, self.entity_type))))
@@ -55,7 +55,7 @@ def _series(pipeline: Pipeline, runs: list[PastRun]) -> Iterator[Series]:
 
 
 def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
-    """Lines, under a line of headings."""
+    """The table's lines; the first one has the headings."""
     rows = [
         ("PIPELINE, ENTITY TYPE", "LAST APPLIED", "AGE", "RECORDS, NEWEST FIRST", "LAST ENDED RUN", "REJECTS")
     ]
@@ -76,7 +76,7 @@ def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
 
 
 def stale(series: Iterable[Series], now: datetime, max_age: timedelta) -> Iterator[str]:
-    """A line for each entity type of which it does not show that it was applied within that time."""
+    """A line for each entity type that the receipts do not show as applied within `max_age`."""
     for one in series:
         if not one.applied:
             yield f"{one.name}: never applied."
@@ -93,7 +93,7 @@ def gaps(series: Iterable[Series], since: datetime, until: datetime, every: time
     for one in series:
         times = [run.ended_at for run in one.applied if since <= run.ended_at <= until]
         for begin, end in pairwise([since, *times, until]):
-            # However short: a period without any applied run is not complete.
+            # A period without any applied run is incomplete, however short it is.
             if end - begin > every or not times:
                 yield f"{one.name}: not applied from {minute(begin)} to {minute(end)}, {length(end - begin)}."
 
@@ -145,17 +145,17 @@ def _escaped(labels: Mapping[str, str]) -> str:
 
 
 def outcome(run: PastRun) -> str:
-    """How a run ended, with its error's code."""
+    """A run's outcome, with its error code."""
     return f"{run.outcome} [{run.error}]" if run.error else run.outcome
 
 
 def minute(moment: datetime) -> str:
-    """A time in UTC as a line shows it."""
+    """A time in UTC, to the minute."""
     return f"{moment:%Y-%m-%d %H:%MZ}"
 
 
 def length(span: timedelta) -> str:
-    """``3 days``, ``36 hours``, ``5 minutes``: the largest unit of which there are at least two."""
+    """``3 days``, ``36 hours``, ``5 minutes``: in the largest unit with a value of at least 2."""
     for unit, seconds in (("day", 86_400), ("hour", 3_600)):
         if span.total_seconds() >= 2 * seconds:
             return pluralize(int(span.total_seconds() // seconds), unit)

@@ -1,4 +1,4 @@
-"""The history of a period as an HTML report for an auditor: what, when, complete or not. Pure."""
+"""An HTML report about a period, for an auditor: what was applied when, and the gaps. Pure."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def render(
 ) -> bytes:
     """The report's bytes. `period` is its begin, its end and the longest time between two applied runs.
 
-    `integrity` says what was checked, `problems` what was found.
+    `integrity` is a sentence about the check of signatures; `problems` are those of the receipts.
     """
     since, until, every = period
     gaps = [list(history.gaps([one], since, until, every)) for one in series]
     complete = sum(not found for found in gaps)
     headline = f"Delivered without a gap: {complete} of {pluralize(len(series), 'kind')} of records."
-    # What a missing or changed receipt would show is unknown.
+    # The contents of a missing or changed receipt are unknown.
     no_gap = "Complete: no gap."
     if problems:
         headline = f"Not shown to be complete: the receipts have {pluralize(len(problems), 'problem')}."
-        no_gap = "No gap in the receipts that count; they have the problems above."
+        no_gap = "No gap in the receipts that count; see the problems above."
     return fill(
         "history.html",
         title="Evidence delivered to Sprinto",
@@ -62,14 +62,14 @@ def render(
 def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime, no_gap: str) -> str:
     runs = [run for run in one.runs if since <= run.ended_at <= until]
     applied = [run for run in one.applied if run in runs]
-    said = f"Applied by {pluralize(len(applied), 'run')}" + (
+    summary = f"Applied by {pluralize(len(applied), 'run')}" + (
         f", last {history.minute(applied[-1].ended_at)}" if applied else ""
     )
     gaps = [f"Not{gap.removeprefix(f'{one.name}: not')}" for gap in gaps]
     verdict = no_gap if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
     kind = one.entity_type
     shown = table(
-        "When:tight, Outcome, Records applied:number, Rejected of all kinds:number",
+        "When:tight, Outcome, Records applied:number, Rejected (all kinds):number",
         (
             (history.minute(run.ended_at), _outcome(run, kind), _applied(run, kind), run.rejects)
             for run in runs
@@ -78,7 +78,7 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime,
         stacked=False,
     )
     return (
-        f"<h2>{text(one.name)}</h2><p>{said}. {verdict}</p>{_listed(gaps)}"
+        f"<h2>{text(one.name)}</h2><p>{summary}. {verdict}</p>{_listed(gaps)}"
         f'<div class="card" tabindex="0">{shown}</div>{_details(runs)}'
     )
 

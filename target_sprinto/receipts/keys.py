@@ -55,7 +55,7 @@ def id_of(key: Ed25519PrivateKey | Ed25519PublicKey) -> str:
 
 
 def is_signed(key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool:
-    """Whether the signature of the message is by this key."""
+    """Whether this key made the message's signature."""
     try:
         key.verify(signature, message)
     except InvalidSignature:
@@ -71,9 +71,9 @@ def _load(path: Path, load: Callable[[bytes], object], hint: str) -> tuple[objec
         raise _unusable(path, private_files.reason(problem)) from None
     except TypeError:
         # `cryptography` raises it for a key that needs a passphrase.
-        raise _unusable(path, "it is encrypted, and nothing asks for its passphrase") from None
+        raise _unusable(path, "it is encrypted, and passphrases are not supported") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ReceiptKeyUnusable(f"{path} does not hold the key that is needed, as PEM.", hint) from None
+        raise ReceiptKeyUnusable(f"{path} does not contain the required key as PEM.", hint) from None
 
 
 def _unusable(path: Path, why: str) -> ReceiptKeyUnusable:

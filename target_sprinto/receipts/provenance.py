@@ -1,4 +1,4 @@
-"""Where a run's data came from, as its receipt says it: names only, by an allow-list."""
+"""Where a run's data came from, for its receipt: names only, from an allow-list."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NAME = re.compile(r"[\w .:/@+-]{1,200}")
 
 
 def provenance_of(given: Mapping[str, str]) -> Provenance:
-    """What the user gave, what the environment's variables say, this machine and its user."""
+    """The setting `provenance`, the known environment variables, this machine and its user."""
     try:
         user = _name(getpass.getuser())
     except (KeyError, OSError):
-        # A container may run under a number without a name.
+        # A container may run under a user id that has no name.
         user = None
     named = {variable: _name(os.environ.get(variable)) for variable in VARIABLES}
     return Provenance(

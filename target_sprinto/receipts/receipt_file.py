@@ -1,4 +1,4 @@
-"""The file of a run's receipt: made new, replaced whole, a link in its pipeline's chain, and signed."""
+"""The file of a run's receipt: created, later replaced as a whole, chained to the previous one, signed."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ class Applied(NamedTuple):
 
 
 class ReceiptFile:
-    """Where one run's receipt is kept.
+    """The file of one run's receipt.
 
-    `path` is its file, once it is made: `asked`, or with the run's uuid before its suffix where that exists.
-    In a folder it is named by time and uuid.
+    `path` is set once it exists: `requested`, with the run's uuid before its suffix if that already exists.
+    If `requested` is a folder, the file is named after the time and the uuid.
     """
 
-    def __init__(self, asked: Path, info: RunInfo, run_uuid: str, started_at: datetime) -> None:
+    def __init__(self, requested: Path, info: RunInfo, run_uuid: str, started_at: datetime) -> None:
         self.path: Path | None = None
-        self._asked = Path(str(asked).replace("{run}", run_uuid))
-        if self._asked.suffix.lower() != ".json":
-            self._asked /= f"{started_at:%Y-%m-%dT%H%M%SZ}.{run_uuid}.json"
-        self._other = self._asked.with_name(f"{self._asked.stem}.{run_uuid}{self._asked.suffix}")
+        self._requested = Path(str(requested).replace("{run}", run_uuid))
+        if self._requested.suffix.lower() != ".json":
+            self._requested /= f"{started_at:%Y-%m-%dT%H%M%SZ}.{run_uuid}.json"
+        self._other = self._requested.with_name(f"{self._requested.stem}.{run_uuid}{self._requested.suffix}")
         self._pipeline = chain.Pipeline(info.integration_id, info.client_reference_prefix, info.base_url)
         self._key_file = info.receipt_key_file
         self._signed_by: str | None = None
 
     @cached_property
     def _key(self) -> signing.PrivateKey | None:
-        """What signs the receipt. Raises ReceiptKeyUnusable."""
+        """The key that signs the receipt. Raises ReceiptKeyUnusable."""
         if self._key_file is None:
             return None
         key: signing.PrivateKey
@@ -62,33 +62,33 @@ class ReceiptFile:
         return key
 
     def make(self, unfinished: Receipt) -> None:
-        """Make the file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
+        """Create the file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
         self._signed_by = signing.keys().id_of(self._key) if self._key else None
         content = encode(unfinished)
         try:
-            private_files.make_folder(self._asked.parent)
+            private_files.make_folder(self._requested.parent)
             try:
-                private_files.write_new(self._asked, content)
-                self.path = self._asked
+                private_files.write_new(self._requested, content)
+                self.path = self._requested
             except FileExistsError:
                 private_files.write_new(self._other, content)
                 self.path = self._other
-            # A folder that cannot be listed shows its chain to no run: better known now than at the end.
-            chain.last_of(self._asked.parent, self._pipeline)
+            # The chain needs a folder that can be listed: better to fail now than at the end.
+            chain.last_of(self._requested.parent, self._pipeline)
         except OSError as problem:
-            raise _not_written(self._asked, problem) from None
+            raise _not_written(self._requested, problem) from None
 
     def last_applied(self, entity_types: Collection[str]) -> dict[str, Applied]:
-        """By entity type, what the last run of this pipeline applied that applied any of it.
+        """By entity type, the last run of this pipeline that applied any records of it.
 
-        A receipt that contradicts itself does not count; if this run signs, nor does one that is not signed
-        with the same key. Raises ReceiptKeyUnusable, or ReceiptNotWritten for a folder that cannot be listed.
+        Receipts that contradict themselves do not count; if this run signs, nor do those not signed with the
+        same key. Raises ReceiptKeyUnusable, or ReceiptNotWritten if the folder cannot be listed.
         """
-        folder, found = self._asked.parent, dict[str, Applied]()
+        folder, found = self._requested.parent, dict[str, Applied]()
         try:
             receipts = chain.newest_first(folder, self._pipeline) if entity_types and folder.is_dir() else []
         except OSError as problem:
-            raise _not_written(self._asked, problem) from None
+            raise _not_written(self._requested, problem) from None
         applied = [path for head, path in receipts if head.outcome == "applied"]
         public_key = self._key.public_key() if self._key else None
         for path in applied[:_RUNS_LOOKED_BACK]:
@@ -97,7 +97,7 @@ class ReceiptFile:
             try:
                 types = read_checked(path, public_key).entity_types
             except SprintoError as problem:
-                log.warning("%s It is not compared with.", problem)
+                log.warning("%s This receipt is ignored.", problem)
                 continue
             for one in types:
                 if one.accepted:
@@ -105,9 +105,9 @@ class ReceiptFile:
         return found
 
     def write(self, finished: Callable[[], Receipt]) -> None:
-        """Put the receipt of a run that ends now in its place. Raises ReceiptNotWritten."""
+        """Replace the file with the receipt of a run that ends now. Raises ReceiptNotWritten."""
         if self.path is None:
-            raise AssertionError("a receipt is made before it is written")
+            raise AssertionError("a receipt's file must be made before it is written")
         try:
             with chain.locked(self.path.parent):
                 number, previous = chain.last_of(self.path.parent, self._pipeline)
@@ -124,7 +124,7 @@ class ReceiptFile:
             envelope = signing.envelope(self._key, document, self.path.name, content)
             private_files.replace(signing.envelope_path(self.path), [envelope])
         except OSError as problem:
-            # All is done at Sprinto: a signature must not change how the run ended.
+            # A missing signature must not change the run's outcome.
             log.warning(
                 "The receipt %s has no signature: its envelope cannot be written (%s).",
                 self.path,

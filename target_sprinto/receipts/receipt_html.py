@@ -1,4 +1,4 @@
-"""A receipt as a page to look at and to print: self-contained, without scripts, everything escaped. Pure."""
+"""A receipt as an HTML report to read and to print: self-contained, no scripts, all text escaped. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _HEADLINES = {
     "applied": (
         "good",
         "Applied",
-        "Sprinto has processed the session: what is listed as accepted is applied.",
+        "Sprinto has processed the session: the records listed as accepted are applied.",
     ),
-    "held": ("open", "Held", "What is listed as accepted is staged, and waits to be applied."),
-    "dry-run": ("plain", "Dry run", "Sprinto was shown every page, then all was discarded."),
-    "nothing-to-send": ("plain", "Nothing to send", "No record was to be sent, so no session was opened."),
+    "held": ("open", "Held", "The records listed as accepted are staged, and wait to be applied."),
+    "dry-run": ("plain", "Dry run", "Every page was sent to Sprinto, then the session was discarded."),
+    "nothing-to-send": ("plain", "Nothing to send", "There was no record to send, so no session was opened."),
     "failed": ("bad", "Failed", ""),
     "interrupted": ("bad", "Interrupted", ""),
 }
@@ -30,16 +30,16 @@ _HEADLINES = {
 _REJECTED_BY = {"sprinto": "Sprinto", "target": "target-sprinto"}
 
 _ENDS = {
-    "processed": "Sprinto processed the session nevertheless: what had been accepted was applied.",
+    "processed": "Sprinto processed the session anyway: the accepted records were applied.",
     "cancelled": "The session was discarded: nothing was applied.",
     "expired": "The session has expired: nothing was applied.",
 }
 
 
 def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
-    """The page's bytes. `checked_by` is the id of the key that the signature was checked with."""
+    """The report's bytes. `checked_by` is the id of the key that the signature was checked with."""
     mood, headline, explained = _HEADLINES[receipt.outcome]
-    # What failed comes first; of a run that did not fail it is a fact among others.
+    # A failed run's error comes first; otherwise it is one fact among others.
     reason = None if explained else receipt.error_message
     return fill(
         "receipt.html",
@@ -106,7 +106,7 @@ def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
 
 
 def fill(template: str, **parts: str) -> bytes:
-    """A template of this folder with its parts, which are HTML."""
+    """Fill a template of this folder with `parts`, which are HTML."""
     folder = resources.files("target_sprinto.receipts")
     style = (folder / "style.css").read_text(encoding="utf-8")
     text = Template((folder / template).read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ def _facts(receipt: Receipt, checked_by: str | None) -> str:
     signature = "none: unsigned"
     if checked_by or receipt.signed_by:
         how = "checked" if checked_by else "not checked"
-        signature = f"by the key {checked_by or receipt.signed_by}, {how} for this page"
+        signature = f"by the key {checked_by or receipt.signed_by}, {how} for this report"
     facts: list[tuple[str, object]] = [
         ("Integration", receipt.integration_id),
         ("Region", receipt.region or "set by api_url"),
@@ -174,7 +174,7 @@ def _facts(receipt: Receipt, checked_by: str | None) -> str:
         ("Input lines", receipt.input_lines),
         ("Host", receipt.provenance.host),
         ("User", receipt.provenance.user),
-        # Marked, or they could be taken for facts that the page vouches for.
+        # Marked, so that they are not mistaken for facts that the run established.
         *((f"Given: {name}", value) for name, value in receipt.provenance.given.items()),
         *receipt.provenance.environment.items(),
         ("Entity types by stream", _indented(msgspec.json.encode(receipt.entity_mapping))),
@@ -199,8 +199,8 @@ def _indented(value: bytes) -> str:
 def table(columns: str, rows: Iterable[Sequence[object]], empty: str, *, stacked: bool = True) -> str:
     """A table, or a sentence if there are no rows.
 
-    `columns` are heads, each with its kind after a colon if it has one: `number`, `tight` for text on one
-    line, `code`, `digest`. `stacked`: on a narrow screen its cells are below each other, each with its head.
+    `columns` are headings, each with an optional kind after a colon: `number`, `tight` for text on one line,
+    `code` or `digest`. `stacked`: narrow screens show the cells below each other, each with its heading.
     """
     kinds = {head: kind for head, _, kind in (column.partition(":") for column in columns.split(", "))}
     body = [
@@ -211,8 +211,8 @@ def table(columns: str, rows: Iterable[Sequence[object]], empty: str, *, stacked
         return f'<p class="empty">{escape(empty)}</p>'
     heads = "".join(f'<th scope="col"{_class(kind)}>{escape(head)}</th>' for head, kind in kinds.items())
     lines = "".join(f"<tr>{cells}</tr>" for cells in body)
-    look = ' class="stacked"' if stacked else ""
-    return f"<table{look}><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+    style = ' class="stacked"' if stacked else ""
+    return f"<table{style}><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _cell(head: str, kind: str, value: object) -> str:
@@ -226,12 +226,12 @@ _ISOLATE, _END = "\u2068", "\u2069"
 
 
 def _isolated(name: str) -> str:
-    """A name within other text, whose direction of writing then stays its own."""
+    """A name to use within other text; the writing direction of one does not affect the other."""
     return f"{_ISOLATE}{printable(name)}{_END}"
 
 
 def text(value: object) -> str:
-    """A value as HTML: control characters escaped, its direction of writing its own."""
+    """A value as HTML: control characters are escaped, and its writing direction is isolated."""
     parts = re.split(f"([\n{_ISOLATE}{_END}])", str(value))
     shown = "".join(part if number % 2 else printable(part) for number, part in enumerate(parts))
     return escape(shown) if shown.isascii() else f"<bdi>{escape(shown)}</bdi>"

@@ -1,7 +1,7 @@
-"""What a run did, noted while it does it, and written as its receipt when it has ended, however it did.
+"""Records what a run does, and writes it as the run's receipt at the end, whatever the outcome.
 
-The receipt's file is made before the run reads anything; it says "unfinished" until it is replaced whole. Of
-what Sprinto says only states, types, levels, times and counts are kept: its texts may quote values.
+The receipt's file is created before the run reads anything; its outcome is "unfinished" until it is replaced.
+Only states, types, levels, times and counts are kept of Sprinto's responses: texts may quote values.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from target_sprinto.receipts.run_info import InputCounts, RunInfo, origin_of, un
 log = logging.getLogger(__name__)
 
 _EVENTS_SECONDS = 10.0
-"""How long the activity log may take to respond: a receipt can do without its events."""
+"""Time limit for reading the activity log: a receipt can do without its events."""
 
 _LONGEST_MESSAGE = 400
 _LONGEST_TIME = 50
 _LARGEST_COUNT = 2**53
-"""A larger number is not a count, and not JSON that every program reads exactly."""
+"""A larger number is not a plausible count, and not every JSON parser reads it exactly."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class RecordedOutcome:
 
 @dataclass(kw_only=True, eq=False)
 class ReceiptRecorder(RunObserver):
-    """Keeps account of one run (push/run/observer.py), and writes its receipt.
+    """Observes one run (push/run/observer.py), and writes its receipt to `file`.
 
-    `file` keeps it. `rejects` returns what was rejected so far, `state` the STATE that is held back,
-    `input_sha256` the digest of the input so far.
+    `rejects` returns the records rejected so far, `state` the STATE that is held back, `input_sha256` the
+    digest of the input so far.
     """
 
     report_path: Path
@@ -94,13 +94,13 @@ class ReceiptRecorder(RunObserver):
         self._written = False
 
     def begin(self) -> None:
-        """Make the receipt's file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
+        """Create the receipt's file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
         if self.file.path is None:
             self.file.make(self._receipt(RecordedOutcome("unfinished", None), None))
 
     def extracted(self, stream: str, time: bytes) -> None:
-        """Note a record's `time_extracted`, given as JSON; empty where it has none."""
-        # A copy: what is given may keep the whole line in memory.
+        """Note a record's `time_extracted`, given as JSON; empty if it has none."""
+        # A copy: the argument may keep the whole line in memory.
         kept = bytes(time) if len(time) <= _LONGEST_TIME else b""
         self._extracted.setdefault(stream, [kept, kept])[1] = kept
 
@@ -115,7 +115,7 @@ class ReceiptRecorder(RunObserver):
         self._session = session.id, _now()
 
     def on_page_built(self, page: Page) -> None:
-        """Take a page's digests."""
+        """Note the page, its sources and its digests."""
         self._digests.add(page)
         for item in page.items:
             self._sources[item.entity_type][origin_of(item).stream] += 1
@@ -132,7 +132,7 @@ class ReceiptRecorder(RunObserver):
             )
 
     def on_page_accepted(self, page: Page) -> None:
-        """Count what was accepted."""
+        """Count the accepted records."""
         with self._lock:
             known = self._pages[page.number]
             self._pages[page.number] = msgspec.structs.replace(
@@ -141,7 +141,7 @@ class ReceiptRecorder(RunObserver):
             self._accepted += page.counts
 
     def before_hold(self) -> None:
-        """Write the receipt, which alone keeps the STATE. Raises ReceiptNotWritten, or an interruption."""
+        """Write the receipt, the only place that keeps the STATE. Raises ReceiptNotWritten, Interrupted."""
         ending = RecordedOutcome("held", state_went_to="nowhere" if self.state() is None else "receipt")
         events = self._events(Deadline(_EVENTS_SECONDS, self.interrupted))
         self.interrupted()
@@ -151,7 +151,7 @@ class ReceiptRecorder(RunObserver):
     # The end
 
     def end(self, ending: RecordedOutcome, deadline: Deadline) -> None:
-        """Write the receipt of a run that has ended. That this fails is logged and changes no ending."""
+        """Write the receipt of a run that has ended. A failure is logged, and does not change the outcome."""
         if self.file.path is None or self._written:
             return
         self._written = True
@@ -160,7 +160,7 @@ class ReceiptRecorder(RunObserver):
             self.file.write(lambda: self._receipt(ending, events))
         except ReceiptNotWritten as problem:
             log.warning("%s The run's outcome does not change.", problem)
-        except Exception as bug:  # noqa: BLE001 - the receipt must not change how a run ended
+        except Exception as bug:  # noqa: BLE001 - a receipt must not change a run's outcome
             log.warning("The receipt %s could not be written. %s", self.file.path, InternalError(bug))
 
     def _receipt(self, ending: RecordedOutcome, events: list[receipt.Event] | None) -> receipt.Receipt:
@@ -233,7 +233,7 @@ class ReceiptRecorder(RunObserver):
         except SprintoError:
             own = others = None
         else:
-            # Another name in them may be anything.
+            # Other names may be anything, so their records are only counted.
             own = {name: count for name, count in counts.items() if name in self._sources}
             others = _count(sum(counts.values()) - sum(own.values()))
         return receipt.Session(

@@ -1,5 +1,5 @@
-# ruff: noqa: D102 - the names of a protocol's attributes say it
-"""What a receipt needs to know of a run: settings, input, pages, and where its records came from."""
+# ruff: noqa: D102 - the attributes of a protocol have self-explanatory names
+"""What a receipt needs to know about a run: settings, input, pages, and where its records came from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from target_sprinto.receipts import document as receipt
 
 @dataclass
 class InputCounts:
-    """The records of the input by stream: all, those left out as deleted, and those a stream map left out.
+    """Counts of input records by stream: all, those skipped as deleted, and those a stream map left out.
 
     `dropped` are the fields of a stream that no stream map sends or reads.
     """
@@ -63,12 +63,12 @@ class Origin(Protocol):
 
 
 def origin_of(item: Item) -> Origin:
-    """Where an item came from, as the caller of `Run.add` states it."""
+    """Where an item came from, according to the caller of `Run.add`."""
     return cast("Origin", item.origin)
 
 
 def unsent(page: Page) -> receipt.Page:
-    """A page as it was made, before its first request."""
+    """A page as it is before its first request."""
     body = page.encode()
     first, last = origin_of(page.items[0]), origin_of(page.items[-1])
     return receipt.Page(

@@ -1,7 +1,7 @@
 """A receipt's signature: a DSSE envelope beside it, with an in-toto Statement v1 about receipt and input.
 
 DSSE (secure-systems-lab/dsse, protocol.md) signs the type and the bytes of a payload together. The payload
-repeats the receipt's outcome, times and counts, so that one that was changed shows what it said.
+repeats the receipt's outcome, times and counts, so that a check can name the fields that were changed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PrivateKey: TypeAlias = "Ed25519PrivateKey"
 PublicKey: TypeAlias = "Ed25519PublicKey"
-"""Named here for all who hand a key on: the package that they are of is behind an extra."""
+"""For code that only passes keys on: their package, `cryptography`, needs an extra."""
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -53,7 +53,7 @@ class _Envelope(msgspec.Struct, rename={"payload_type": "payloadType"}):
 
 
 def keys() -> Any:  # noqa: ANN401 - a module
-    """What works with keys, which needs an extra. Raises ReceiptKeyUnusable where that is not installed."""
+    """The module that works with keys. Raises ReceiptKeyUnusable if its extra is not installed."""
     try:
         return importlib.import_module("target_sprinto.receipts.keys")
     except ModuleNotFoundError as missing:
@@ -64,7 +64,7 @@ def keys() -> Any:  # noqa: ANN401 - a module
 
 
 def envelope_path(path: Path) -> Path:
-    """Where a receipt's envelope is."""
+    """The path of a receipt's envelope."""
     return path.with_name(f"{path.name}.dsse")
 
 
@@ -88,15 +88,15 @@ def envelope(key: PrivateKey, document: receipts.Receipt, name: str, content: by
     signature = key.sign(pre_authentication_encoding(payload))
     signatures = [_Signature(str(document.signed_by), base64.b64encode(signature).decode())]
     shown = _Envelope(base64.b64encode(payload).decode(), PAYLOAD_TYPE, signatures)
-    # A field a line, in this order: `docs/signed-receipts.md` reads it with `sed`.
+    # One field per line, in this order: `docs/signed-receipts.md` reads it with `sed`.
     return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
 
 
 def require_signed(path: Path, content: bytes, key: PublicKey) -> None:
-    """Check the envelope beside a receipt, and that it is about this receipt as it is, its `content`.
+    """Check that the envelope beside a receipt is signed with `key`, and is about this `content`.
 
-    Raises ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged, and ReceiptUnusable for a
-    receipt that is not whole.
+    Raises ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged, or, for a damaged receipt,
+    ReceiptUnusable.
     """
     try:
         signed = envelope_path(path).read_bytes()
@@ -113,7 +113,7 @@ def require_signed(path: Path, content: bytes, key: PublicKey) -> None:
     if claimed["run"] != predicate.get("run"):
         raise EnvelopeOfAnother(
             f"{envelope_path(path)} is the envelope of another receipt.",
-            "Put each envelope beside the receipt whose name it has.",
+            "Put each envelope beside the receipt that it is named after.",
         )
     changed = [name for name in claimed if claimed[name] != predicate.get(name)]
     where = f", in {' and '.join(f'`{name}`' for name in changed)}" if changed else ""
@@ -150,13 +150,13 @@ def _statement(signed: bytes, key: PublicKey, path: Path) -> tuple[str, dict[str
         payload = base64.b64decode(read.payload, validate=True)
         signatures = [base64.b64decode(one.sig, validate=True) for one in read.signatures]
     except (msgspec.DecodeError, binascii.Error, ValueError):
-        raise SignatureInvalid(f"{path} is not an envelope as a run wrote it.") from None
+        raise SignatureInvalid(f"{path} is not a valid envelope.") from None
     message = pre_authentication_encoding(payload)
     if read.payload_type != PAYLOAD_TYPE or not any(
         keys().is_signed(key, message, one) for one in signatures
     ):
         raise SignatureInvalid(
-            f"The signature in {path} is not by this key.",
+            f"The signature in {path} was not made with this key.",
             f"Check that key {keys().id_of(key)} is the pipeline's, and that the envelope was not changed.",
         )
     try:

@@ -1,4 +1,4 @@
-"""A run's input once more, without Sprinto: the same pages are made, and compared with a receipt's."""
+"""Reads a run's input again, without Sprinto, and compares the resulting pages with the receipt's."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from target_sprinto.receipts.run_info import unsent
 
 
 class Matched(ReceiptDiffers):
-    """No difference: all that a run made before it failed came out the same, and the rest does not count."""
+    """No difference: all pages that a failed run made are the same; the rest of the input does not count."""
 
 
 class ReceiptVerifier(OfflineRun):
-    """Pages are cut where the run cut them, which may have been while the tap was silent."""
+    """Closes pages where the run closed them, even those that it closed while the tap was idle."""
 
     def __init__(self, document: receipt.Receipt, interrupted: InterruptCheck) -> None:
-        """Raises ReceiptUnusable for a run that has not ended, or that failed before it made a page."""
+        """Raises ReceiptUnusable if the run has not ended, or failed before it made a page."""
         self._complete = document.outcome in COMPLETE
         if document.outcome == "unfinished" or not (self._complete or document.pages):
-            raise ReceiptUnusable("The receipt's run made no page that an input could be compared with.")
+            raise ReceiptUnusable("The receipt's run made no page to compare an input with.")
         super().__init__(interrupted)
         self._receipt = document
         self._gathered = 0
@@ -47,10 +47,10 @@ class ReceiptVerifier(OfflineRun):
         return pages[self._made].entities if self._made < len(pages) else 1
 
     def flush(self) -> None:
-        """Nothing: pages are cut where the run cut them."""
+        """Do nothing: pages are closed where the run closed them."""
 
     def finish(self) -> RunResult:
-        """Compare what is left. Raises ReceiptDiffers, or Matched."""
+        """Compare the rest. Raises ReceiptDiffers, or Matched."""
         super().flush()
         if self._made < len(self._receipt.pages):
             missing = self._receipt.pages[self._made]
@@ -61,7 +61,7 @@ class ReceiptVerifier(OfflineRun):
         return self.abort()
 
     def compare_rejects(self, rejected: Sequence[receipt.Reject]) -> None:
-        """Compare what our own checks have rejected. Raises ReceiptDiffers."""
+        """Compare the records that target-sprinto's own checks rejected. Raises ReceiptDiffers."""
         in_run = [one for one in self._receipt.rejects if one.rejected_by == "target"]
         here, there = ([(one.line, one.place, one.code) for one in those] for those in (rejected, in_run))
         if here != there:
@@ -74,10 +74,10 @@ class ReceiptVerifier(OfflineRun):
             )
 
     def compare_input(self, sha256: str) -> None:
-        """Compare the whole input, of which not all need show in a page. Raises ReceiptDiffers."""
+        """Compare the whole input, parts of which may not be in any page. Raises ReceiptDiffers."""
         if self._receipt.input_sha256 not in {None, sha256}:
             raise ReceiptDiffers(
-                "All pages are the same, but the input is not the run's: its SHA-256 is another.",
+                "All pages are the same, but the input is not the run's: its SHA-256 differs.",
                 "Something differs that is not sent: a record or field that the settings leave out, a STATE,"
                 " the end of the input.",
             )
@@ -106,7 +106,7 @@ class ReceiptVerifier(OfflineRun):
         there = [(one.entity_type, one.entities, one.sha256) for one in self._receipt.entity_types]
         if here != there:
             raise ReceiptDiffers(
-                "All pages are the same, but the receipt's counts or digests by entity type are not theirs.",
+                "All pages are the same, but the receipt's counts or digests by entity type do not match.",
                 "The receipt contradicts itself: it was changed.",
             )
 

@@ -1,6 +1,6 @@
-"""A local Sprinto: the push API's facts made executable, its silences made switches.
+"""A local Sprinto: the documented push API, with a switch for each point that the documentation leaves open.
 
-A real HTTP server, which imports nothing of the loader, so that the two cannot agree on the same mistake.
+It is a real HTTP server, and imports nothing from the loader, so that the two cannot share a mistake.
 """
 
 from target_sprinto.sandbox.options import EntityRules, RateLimit, SandboxOptions

@@ -1,7 +1,7 @@
-"""The sandbox without its sockets: who may ask, which integration is meant, what time it is.
+"""The sandbox without its sockets: authentication, integrations, time.
 
-Everything here is safe to call from any thread: one lock is held while anything is read or moved. What time
-alone brings about (expiry, processing) is worked out when something is read.
+All methods are thread-safe: one lock is held while anything is read or changed. Changes that only depend on
+time (expiry, processing) are made when something is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from target_sprinto.sandbox.state import IntegrationState, Rejection, Session
 
 
 class Engine:
-    """What a sandbox knows and does; `clock` gives seconds since the epoch."""
+    """The state and the actions of a sandbox; `clock` returns seconds since the epoch."""
 
     def __init__(
         self, options: SandboxOptions | None = None, *, clock: Callable[[], float] = time.time
@@ -48,7 +48,7 @@ class Engine:
             ]
 
     def applied(self, integration_id: str) -> dict[str, list[bytes]]:
-        """List what was applied: by entity type, each record's own bytes, in apply order."""
+        """List the applied records by entity type, as their original bytes, in apply order."""
         with self.lock:
             tables = self._state(integration_id).applied
             return {name: [bytes(record) for record in table.values()] for name, table in tables.items()}
@@ -59,7 +59,7 @@ class Engine:
             return [event_body(event) for event in self._state(integration_id).events]
 
     def rejections(self, integration_id: str) -> list[Rejection]:
-        """List what was wrong with rejected pages, oldest first."""
+        """List the errors of rejected pages, oldest first."""
         with self.lock:
             return list(self._state(integration_id).rejections)
 
@@ -77,12 +77,12 @@ class Engine:
                 return refused.reply
 
     def readings(self, integration_id: str) -> Readings:
-        """What an integration is read by."""
+        """The readings that apply to an integration."""
         with self.lock:
             return self._find(integration_id).options.readings
 
     def save(self) -> None:
-        """Write the snapshot, as of now, if there is a place for it. Raises DataUnusable."""
+        """Write the snapshot, as of now, if there is a folder for it. Raises DataUnusable."""
         if self.options.data_dir:
             with self.lock:
                 for integration in self._integrations.values():
@@ -102,7 +102,7 @@ class Engine:
         return format_datetime(datetime.fromtimestamp(now, timezone.utc), usegmt=True)
 
     def _find(self, integration_id: str) -> Integration:
-        """Find an integration; one that is not known has nothing."""
+        """Find an integration; an unknown one is empty."""
         return self._integrations.get(integration_id, self._unknown)
 
     def _now(self, integration: Integration) -> float:

@@ -1,4 +1,4 @@
-"""Records of a page: validated when it arrives, put in place when it is applied."""
+"""Records of a page: validated when it arrives, stored when it is applied."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _UNKNOWN = jsonschema_rs.validator_for(False)  # noqa: FBT003 - the schema that 
 
 
 class Validator:
-    """Validates records by the JSON Schemas of their entity types; a type without one accepts any object.
+    """Validates records by the JSON Schemas of their types; a type without a schema accepts any object.
 
-    A type that is not among the rules does so too, or accepts nothing, by the reading.
+    An unknown type accepts any object or nothing, depending on the reading.
     """
 
     def __init__(self, rules: Mapping[str, EntityRules]) -> None:
@@ -33,9 +33,9 @@ class Validator:
         }
 
     def errors(self, entities: Entities, readings: Readings) -> list[tuple[dict[str, Any], str]]:
-        """List what fails, `{entity_type, index, field, issue}` (Sprinto: Pushing Entities Data).
+        """List the errors, `{entity_type, index, field, issue}` (Sprinto: Pushing Entities Data).
 
-        The rule that each breaks is beside it.
+        Each is returned with the rule that is broken.
         """
         others = _ANY_OBJECT if readings.unknown_entity_types == "accepted" else _UNKNOWN
         found: list[tuple[dict[str, Any], str]] = []
@@ -66,7 +66,7 @@ def _entity(record: msgspec.Raw) -> object:
 
 
 def _field(error: jsonschema_rs.ValidationError) -> str:
-    # What is missing has no place of its own: it is named by the rule that misses it.
+    # A missing field is not in the error's path: it is a property of the rule.
     missing = error.kind.as_dict().get("property") if error.kind.name == "required" else None
     return ".".join(map(str, [*error.instance_path, *([missing] if missing else [])]))
 
@@ -77,7 +77,7 @@ def put_in_place(
     rules: Mapping[str, EntityRules],
     readings: Readings,
 ) -> None:
-    """Apply pages, in order, to `applied`, by the reading of what applying does."""
+    """Apply pages, in order, to `applied`, according to the reading `apply`."""
     if readings.apply == "replace":
         applied.update({entity_type: {} for page in pages for entity_type in page})
     for page in pages:

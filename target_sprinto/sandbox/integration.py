@@ -1,8 +1,8 @@
-"""One integration's rules: its sessions, pages, events, and what was applied.
+"""The rules of one integration: its sessions, pages, events and applied records.
 
-Pure: no I/O, and the time comes in by `advance`, which every caller calls first. What happens by itself
-(expiry, processing, its one retry) happens there: no caller sees a session that is older than its `due`.
-Whatever moves a session's state is in this file, and goes through `TRANSITIONS`.
+Pure: no I/O, and the time is passed to `advance`, which every caller calls first. It makes all automatic
+changes (expiry, processing, its one retry): no caller sees a session that is past its `due`.
+All changes of a session's state are in this file, and go through `TRANSITIONS`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ EVENTS: dict[str, tuple[Level, str]] = {
 """Level and message by event type. Only session_created is documented (Sprinto: Integration Monitoring)."""
 
 EVENTS_KEPT = 10_000
-"""How long an activity log may grow: what is older is forgotten."""
+"""The number of events that an activity log keeps: older ones are deleted."""
 
 REJECTIONS_KEPT = 100
 
@@ -65,14 +65,14 @@ class Integration:
         self._outcomes = deque(options.processing_outcomes)
 
     def advance(self, now: float) -> None:
-        """Let it be `now`: do what was due by then, in the order of time."""
+        """Set the time to `now`, and make all changes that were due by then, in chronological order."""
         while due := [(s.due, s) for s in self.state.sessions.values() if s.due is not None and s.due <= now]:
             self.now, session = min(due, key=itemgetter(0))
             self._come_due(session)
         self.now = now
 
     def admit(self) -> None:
-        """Count a request against the rate limit, or refuse it with 429."""
+        """Count a request against the rate limit, or reject it with 429."""
         limit = self.options.rate_limit
         if limit is None:
             return
@@ -112,14 +112,14 @@ class Integration:
         return {"client_reference_id": client_reference_id} if shown else {}
 
     def session(self, session_id: str) -> Session:
-        """Find a session, or refuse with 404: also one that is not to be seen yet."""
+        """Find a session, or reject with 404 if there is none, or if it is still hidden."""
         session = self.state.sessions.get(session_id)
         if session is None or self.now < session.created_at + self.options.readings.session_hidden_seconds:
             raise Refused(404, "No such session")
         return session
 
     def look(self, session: Session) -> None:
-        """Take note of a status call, which may count as a request on the session."""
+        """Note a status request, which may postpone the session's expiry."""
         ended = session.state in {"processed", "cancelled", "expired"}
         is_latest = session is next(reversed(self.state.sessions.values()))
         if self.options.readings.old_sessions_are_purged and ended and not is_latest:
@@ -128,7 +128,7 @@ class Integration:
             self._postpone(session)
 
     def open_for_pages(self, session: Session) -> None:
-        """Refuse with 409 unless the session takes pages."""
+        """Reject with 409 unless the session accepts pages."""
         if session.state != "active":
             raise Refused(409, f"The session is {session.state}, not active", code="session_not_active")
         self._postpone(session)
@@ -177,10 +177,10 @@ class Integration:
         self._log("page_rejected", session, details)
 
     def close(self, session: Session, status: Literal["apply", "discard"]) -> None:
-        """Close a session, or refuse with 409 from a state that has no such way out."""
-        held = (session.state, status) == ("expired", "discard")
+        """Close a session, or reject with 409 if its state does not allow that."""
+        discards_expired = (session.state, status) == ("expired", "discard")
         if status not in TRANSITIONS[session.state] or (
-            held and not self.options.readings.discard_from_expired
+            discards_expired and not self.options.readings.discard_from_expired
         ):
             message = f"The session is {session.state}: it cannot be closed with {status}"
             raise Refused(409, message, code="session_not_closable")

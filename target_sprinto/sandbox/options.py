@@ -1,6 +1,6 @@
-"""What a sandbox is started with.
+"""The options of a sandbox.
 
-A switch for what Sprinto does not document is a field of `readings.py`.
+The switches for what Sprinto does not document are in `readings.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `key` names the fields that identify an entity when applying upserts; without it `id` does, and without
     that the entity's entire bytes. `schema` is a JSON Schema for every record of the type.
-    Raises ValueError for a schema that is none.
+    Raises ValueError for an invalid schema.
     """
 
     key: tuple[str, ...] | None = None
@@ -34,14 +34,14 @@ class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             try:
                 jsonschema_rs.validator_for(self.schema)
             except jsonschema_rs.ValidationError as problem:
-                # Its text shows the whole schema, over many lines.
+                # Its `str` contains the whole schema, over many lines.
                 raise ValueError(problem.message) from None
 
 
 class RateLimit(msgspec.Struct, frozen=True):
-    """How many requests an integration may receive within `seconds`; a refused one does not count.
+    """How many requests an integration may receive within `seconds`; rejected ones do not count.
 
-    `retry_after`: whether the 429 has a `Retry-After`. Sprinto publishes no such limit for push; its other
+    `retry_after`: whether the 429 has a `Retry-After`. Sprinto documents no such limit for push; its other
     API has one of 10 requests a minute (Sprinto: Developer API, Pagination).
     """
 
@@ -55,10 +55,10 @@ class SandboxOptions:
     """How a sandbox behaves; the defaults are Sprinto's documented figures, if there are any.
 
     `integrations` are the ids that exist (None: any id). `inactivity_timeout_seconds` is documented
-    (Sprinto: Session Management), `processing_seconds` is ours. `light` counts records and forgets them.
-    With a `data_dir`, sessions, events and what was applied survive a restart. `processing_outcomes` are
-    those of an integration's next attempts, in order; later ones succeed. `hosts` are the names that a
-    request's `Host` may have beside those of this machine, for a sandbox that others reach.
+    (Sprinto: Session Management), `processing_seconds` is not. `light` counts records without storing them.
+    With a `data_dir`, sessions, events and applied records survive a restart. `processing_outcomes` are
+    those of an integration's next attempts, in order; later ones succeed. `hosts` are names that `Host` may
+    have in addition to those of this machine, for a sandbox that other machines use.
     """
 
     api_key: str = "sandbox-key"

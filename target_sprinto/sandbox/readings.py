@@ -1,6 +1,6 @@
-"""What Sprinto's documentation leaves open, one switch for each reading of it.
+"""The points that Sprinto's documentation leaves open, with a switch for each.
 
-A loader is right only if it is right under every value of every field here.
+A loader is correct only if it is correct for every value of every field here.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Readings:
-    """One reading of what Sprinto's documentation leaves open; the defaults come first in each type."""
+    """A reading of each point that Sprinto's documentation leaves open; each type lists its default first."""
 
     apply: Literal["upsert", "append", "replace"] = "upsert"
-    """What applying does: renew entities by key, add them, or replace all of the entity types it names."""
+    """What applying does: update entities by key, append them, or replace all entities of their types."""
 
     ingest_total: Literal["page", "session"] = "page"
     """What an ingest response counts as accepted: that page, or the session so far."""
 
     status_postpones_expiry: bool = True
-    """Whether a GET of a session's status counts as a request: it puts off expiry, moves `updated_at`."""
+    """Whether a GET of a session's status counts as activity: it postpones expiry, changes `updated_at`."""
 
     errors_in: Literal["details", "validation_errors"] = "details"
-    """Where a 400 carries the failing records: `error.details`, or `validation_errors` beside `error`."""
+    """Where a 400 lists the failing records: `error.details`, or `validation_errors` beside `error`."""
 
     index_within: Literal["type", "page"] = "type"
     """Whether a failing record's index counts within its entity type, or over the whole page."""
@@ -62,7 +62,7 @@ class Readings:
     """The counts that the response of close shows; `stale` lacks the page accepted last."""
 
     processed_counts_lag_seconds: float = 0.0
-    """How long the counts at `processed` lack the page accepted last."""
+    """For how long the counts at `processed` lack the page accepted last."""
 
     session_hidden_seconds: float = 0.0
     """How long after its create a session is unknown (404), as to a replica that has not seen it yet."""
@@ -80,13 +80,13 @@ class Readings:
     """The response to a Content-Encoding that is neither gzip nor identity."""
 
     log_shows_refused_creates: bool = False
-    """Whether the log has an event for a refused create: the active session's id, the caller's reference."""
+    """Whether the log has an event for a rejected create: the active session's id, the caller's reference."""
 
     log_lag_seconds: float = 0.0
-    """How long after it happened an event appears in the activity log."""
+    """How long it takes until an event appears in the activity log."""
 
     log_ends: Literal["yes", "with empty pages", "by repeating"] = "yes"
-    """Whether `next_page` ends: otherwise empty pages follow the last one, or all of them come again."""
+    """Whether `next_page` ends: otherwise empty pages follow the last one, or all pages repeat."""
 
     old_sessions_are_purged: bool = False
     """Whether an ended session's status is 404 once a newer one is open, while the log still shows it."""

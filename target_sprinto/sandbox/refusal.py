@@ -1,4 +1,4 @@
-"""A response of the sandbox, and a request that it refuses."""
+"""A response of the sandbox, and the exception for a rejected request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """A response: its HTTP status, its JSON, and headers of its own."""
+    """A response: its HTTP status, its JSON, and additional headers."""
 
     status: int
     body: dict[str, Any]

@@ -1,4 +1,4 @@
-"""A page as it comes over the wire: bytes, perhaps compressed, into records by entity type."""
+"""Decodes a page: from bytes, which may be compressed, to records by entity type."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import Entities
 
 MAX_ITEMS = 100
-"""Records of one page (Sprinto: Pushing Entities Data)."""
+"""Maximum records of one page (Sprinto: Pushing Entities Data)."""
 
 MAX_BYTES = 5_000_000
-"""Bytes of one page (Sprinto: Pushing Entities Data), counted after decompression."""
+"""Maximum bytes of one page (Sprinto: Pushing Entities Data), counted after decompression."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -41,7 +41,7 @@ _decode = msgspec.json.Decoder(Page).decode
 
 
 def uncompressed(body: bytes, headers: Mapping[str, str], readings: Readings) -> bytes:
-    """Undo a body's Content-Encoding; 413 beyond `MAX_BYTES`, without unpacking more than that."""
+    """Decompress a body; reject with 413 beyond `MAX_BYTES`, without decompressing more than that."""
     encoding = headers.get("Content-Encoding", "").strip().lower()
     if encoding == "gzip":
         body = _gunzip(body)
@@ -64,9 +64,9 @@ def _gunzip(body: bytes) -> bytes:
 
 
 def parse_page(body: bytes) -> Page:
-    """Read a page, or refuse with 400 what is not JSON or of another shape."""
+    """Read a page, or reject with 400 if it is not JSON or has another shape."""
     try:
-        # Records stay raw here, and raw text is not checked.
+        # Records stay raw here, and msgspec does not check the UTF-8 of raw values.
         body.decode()
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -40,7 +40,7 @@ def session_body(session: Session, now: float) -> dict[str, Any]:
 
 
 def _shown_counts(session: Session, now: float) -> dict[str, int]:
-    """Count the accepted records by entity type, less those of pages that do not show yet."""
+    """Count the accepted records by entity type, without pages that the counts do not show yet."""
     counts = Counter(session.accepted_by_entity)
     for shows_at, page in session.unshown:
         if shows_at > now:
@@ -56,7 +56,7 @@ def _without_the_last_page(session: Session, counts: dict[str, int]) -> dict[str
 
 
 def close_body(session: Session, integration: Integration) -> dict[str, Any]:
-    """Respond to a close: the session's status, with the counts that this reading shows there."""
+    """Respond to a close: the session's status, with the counts that the reading shows."""
     body = status_body(session, integration)
     how = integration.options.readings.close_response_counts
     if how == "stale":

@@ -1,4 +1,4 @@
-"""The sandbox as a thing to start and stop."""
+"""Starts and stops the sandbox."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 SHUTDOWN_SECONDS = 0.1
-"""How long a request under way may take to end when the sandbox stops."""
+"""How long a request in progress may take to end when the sandbox stops."""
 
 
 class Sandbox(Engine):
-    """A local Sprinto behind a real port, with its event loop in a thread of its own.
+    """A local Sprinto behind a real port, with its event loop in its own thread.
 
     Everything else (sessions, applied, …) is `Engine`'s and works whether or not the server runs.
     """
@@ -34,7 +34,7 @@ class Sandbox(Engine):
 
     @property
     def page_url(self) -> str:
-        """The page's address, with the key that it asks for."""
+        """The web page's address, with the key that it requires."""
         return f"{self.url}/?key={quote(self.options.api_key, safe='')}"
 
     _thread: threading.Thread | None = None
@@ -44,7 +44,7 @@ class Sandbox(Engine):
 
     @property
     def base_url(self) -> str:
-        """The API's base URL, in the place of `https://api.sprinto.com/api/external/push`."""
+        """The API's base URL, in place of `https://api.sprinto.com/api/external/push`."""
         return self.url + API
 
     def start(self, port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
@@ -61,7 +61,7 @@ class Sandbox(Engine):
         return self.url
 
     def stop(self) -> None:
-        """Stop serving and write the snapshot. What is remembered stays readable."""
+        """Stop serving and write the snapshot. The state can still be read."""
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
@@ -81,7 +81,7 @@ class Sandbox(Engine):
 
     async def _run(self, listening: Future[str], port: int, ssl_context: ssl.SSLContext | None) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        # Bodies stay as sent: sizes and corruption are the sandbox's to judge.
+        # Bodies stay as sent: the sandbox itself checks their size and compression.
         options: dict[str, Any] = {"auto_decompress": False, "access_log": None}
         self._runner = runner = web.AppRunner(
             self.make_server().app, shutdown_timeout=SHUTDOWN_SECONDS, **options
@@ -90,7 +90,7 @@ class Sandbox(Engine):
             await runner.setup()
             site = web.TCPSite(runner, HOST, port, ssl_context=ssl_context)
             await site.start()
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in start()
+        except BaseException as error:  # noqa: BLE001 - passed to the thread that waits in start()
             await runner.cleanup()
             listening.set_exception(error)
             return

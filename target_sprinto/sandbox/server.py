@@ -1,4 +1,4 @@
-"""The sandbox's HTTP: routes, bodies in, responses out."""
+"""The sandbox's HTTP layer: routes, requests and responses."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 class Server:
     """The sandbox's web application; belongs to one event loop.
 
-    A call takes `arrived`, `exchange`, and then `finish`, or `break_off` if it gets no response.
+    A call passes `arrived`, `exchange`, and then `finish`, or `break_off` if it gets no response.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # Sizes are the engine's to judge, by the decoded body.
+        # The engine checks sizes, after decompression.
         self.app = web.Application(
             middlewares=[_errors_as_documented, self._require_known_host], client_max_size=0
         )
@@ -51,7 +51,7 @@ class Server:
     async def _require_known_host(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Serve requests for this machine only: a site whose name resolves to it must not read what is here.
+        """Serve requests for this machine only: a site whose name resolves to it must not read its data.
 
         The port is not compared: a forwarded port has another number, and a site cannot choose `Host`.
         """
@@ -64,7 +64,7 @@ class Server:
         return await handler(request)
 
     def _require_key(self, request: web.Request) -> None:
-        """What was applied is for those who know the key: in the header, or in the page's address."""
+        """Require the key for access to applied records: in the header, or in the page's address."""
         given = request.headers.get("api-key") or request.query.get("key") or ""
         if not secrets.compare_digest(given.encode(), self._engine.options.api_key.encode()):
             raise web.HTTPUnauthorized(
@@ -105,17 +105,17 @@ class Server:
         return response
 
     def break_off(self, request: web.Request, call: Call) -> web.Response:  # noqa: ARG002 - for a subclass
-        """End the connection in the place of a response."""
+        """Close the connection instead of responding."""
         if request.transport is not None:
             request.transport.close()
-        # aiohttp wants a response; with the connection closing it goes nowhere.
+        # aiohttp requires a response; the connection is closed, so it is not sent.
         return web.Response()
 
     async def _page(self, request: web.Request) -> web.Response:
         self._require_key(request)
         policy = "default-src 'none'; style-src 'unsafe-inline'"
         headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
-        # The address holds the key.
+        # The address contains the key.
         headers["Referrer-Policy"] = "no-referrer"
         return web.Response(
             text=render(self._engine, f"{request.url.origin()}{API}", refreshes="still" not in request.query),
@@ -134,7 +134,7 @@ class Server:
 
 
 async def _drop_empty_date(_: web.Request, response: web.StreamResponse) -> None:
-    # aiohttp gives a response without any the machine's own.
+    # aiohttp adds this machine's own `Date` to a response without one.
     if not response.headers["Date"]:
         del response.headers["Date"]
 
@@ -153,7 +153,7 @@ def json_response(reply: Reply) -> web.Response:
 async def _errors_as_documented(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Give aiohttp's own 404 and 405 the documented error body (an unknown version among them)."""
+    """Give aiohttp's own 404 and 405 the documented error body (also for an unknown version)."""
     try:
         return await handler(request)
     except web.HTTPError as error:

@@ -1,4 +1,4 @@
-"""The file in which a sandbox survives a restart: one JSON document, replaced as a whole."""
+"""The file that lets a sandbox survive a restart: one JSON document, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE_NAME = "sandbox.json"
 
 
 class DataUnusable(ValueError):
-    """The folder for the snapshot cannot be read or written, or holds another file in its place."""
+    """The snapshot cannot be read or written, or its file is not a snapshot."""
 
 
 class _Snapshot(msgspec.Struct):
@@ -23,7 +23,7 @@ class _Snapshot(msgspec.Struct):
 
 
 def save(directory: Path, integrations: Mapping[str, IntegrationState]) -> None:
-    """Write the snapshot, for its owner's eyes: who reads the file sees the old one or the new one.
+    """Write the snapshot, for its owner only: a reader sees the old file or the new one, never a part.
 
     Raises DataUnusable.
     """
@@ -44,7 +44,7 @@ def _unusable(directory: Path, problem: OSError) -> DataUnusable:
 
 
 def _without_finished_pages(state: IntegrationState) -> IntegrationState:
-    """Leave out the pages that nothing will read again, so that the file does not grow with every session."""
+    """Leave out pages that will not be read again, so that the file does not grow with every session."""
     sessions = {
         name: session if TRANSITIONS[session.state] else replace(session, pages=[])
         for name, session in state.sessions.items()
@@ -53,7 +53,7 @@ def _without_finished_pages(state: IntegrationState) -> IntegrationState:
 
 
 def load(directory: Path) -> dict[str, IntegrationState]:
-    """Read the snapshot; none yet means nothing remembered. Raises DataUnusable."""
+    """Read the snapshot; without a file there are no integrations. Raises DataUnusable."""
     path = directory / FILE_NAME
     try:
         if not path.exists():

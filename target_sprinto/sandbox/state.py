@@ -1,6 +1,6 @@
-"""What the sandbox remembers, and the session's states as one table.
+"""The sandbox's state, and the transitions between a session's states as one table.
 
-The dataclasses here are also the form of the snapshot file: they hold data only.
+The dataclasses here are also the format of the snapshot file, so they hold data only.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ Trigger = Literal["apply", "discard", "silence", "success", "failure", "retry"]
 
 TRANSITIONS: dict[State, dict[Trigger, State]] = {
     "active": {"apply": "processing", "discard": "cancelled", "silence": "expired"},
-    # Discarding from expired is a reading: by default it is refused.
+    # Discarding from expired is a reading: by default it is rejected.
     "expired": {"apply": "processing", "discard": "cancelled"},
     "processing": {"success": "processed", "failure": "failed"},
     "failed": {"retry": "processing"},
     "processed": {},
     "cancelled": {},
 }
-"""State by trigger (Sprinto: Session Management). A pair that is missing is refused with 409."""
+"""State by trigger (Sprinto: Session Management). A missing pair is rejected with 409."""
 
 Entities = dict[str, list[msgspec.Raw]]
-"""Records by entity type, each as the very bytes that were sent."""
+"""Records by entity type, each as the exact bytes that were sent."""
 
 
 @dataclass
 class Session:
-    """A session; times in seconds since the epoch. `due` is when it will next change by itself, if ever."""
+    """A session; times in seconds since the epoch. `due` is when it next changes automatically, if ever."""
 
     id: str
     integration_id: str
@@ -51,7 +51,7 @@ class Session:
     last_page: dict[str, int] = field(default_factory=dict)
     """Items by entity type of the page accepted last."""
     unshown: list[tuple[float, dict[str, int]]] = field(default_factory=list)
-    """Accepted pages that the counts do not show yet: from when they do, and items by entity type."""
+    """Accepted pages that the counts do not show yet: when they will, and items by entity type."""
 
     @property
     def accepted_total(self) -> int:
@@ -86,7 +86,7 @@ class Rejection:
 
 @dataclass
 class IntegrationState:
-    """All that is remembered of one integration; `applied` is {entity type: {key: record}} in apply order."""
+    """The state of one integration; `applied` is {entity type: {key: record}} in apply order."""
 
     sessions: dict[str, Session] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)

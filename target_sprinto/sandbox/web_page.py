@@ -1,4 +1,4 @@
-"""The page at `/`: what the sandbox holds, for a person to look at."""
+"""The web page at `/`, which shows the contents of the sandbox."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Cell(NamedTuple):
-    """A value to show: its text, and its kind, which decides how it looks."""
+    """A value to show: its text, and its kind, which decides its style."""
 
     text: str
     kind: Literal["text", "json", "null", "missing"]
 
 
 def render(engine: Engine, base_url: str, *, refreshes: bool) -> str:
-    """Render what the sandbox holds as HTML; `base_url` is the API's, for the hint how to send something."""
+    """Render the contents of the sandbox as HTML; `base_url` is the API's, for a hint on how to send data."""
     return _pages.get_template("web_page.html").render(
         engine=engine,
         table_of=_table,
@@ -52,7 +52,7 @@ def render(engine: Engine, base_url: str, *, refreshes: bool) -> str:
 
 
 def _table(records: list[bytes]) -> dict[str, Any]:
-    """The first rows of what was applied of one entity type."""
+    """The first rows of an entity type's applied records."""
     shown = [_decode_fields(record) for record in records[:ROWS_SHOWN]]
     columns = list(dict.fromkeys(name for fields in shown for name in fields))
     rows = [[_cell(fields.get(name)) for name in columns] for fields in shown]

@@ -2,5 +2,5 @@
 
     reader ─▶ messages ─▶ target ─▶ record_path ─▶ record_plan ─▶ sink ─▶ intake ─▶ push/run/run
 
-`streams.py` builds the routes of each SCHEMA. `target.py` holds STATE until `run_end.py` lets it out.
+`streams.py` builds the routes of each SCHEMA. `target.py` holds the STATE until `run_end.py` writes it.
 """

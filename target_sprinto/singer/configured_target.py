@@ -1,12 +1,12 @@
-"""Settings, environment and command line of the target, where the SDK's own do otherwise.
+"""The target's settings, environment and command line, where they differ from the SDK's.
 
-Hooks of the SDK that are not documented for plugins, all read in singer-sdk 0.54, and each with a test in
+SDK hooks that are not documented for plugins, as found in singer-sdk 0.54; each has a test in
 `tests/test_sdk_hooks.py`:
 
 * `_setup_signal_handlers`: the SDK's handlers drain, write STATE and exit with 0.
 * `_validate_config`: the SDK's messages quote values, the API key included.
-* loggers `target-sprinto` and `singer_sdk.mapper`: what the SDK logs of itself is for DEBUG, and at DEBUG its
-  mapper logs the results of filters, values of records.
+* loggers `target-sprinto` and `singer_sdk.mapper`: the SDK's INFO lines about itself are logged at DEBUG. Its
+  mapper's DEBUG lines are dropped: they contain the results of filters, and so values of records.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class ConfiguredTarget(Target):
-    """A target with its settings: `settings` is the typed view, `stream_maps` what the mapper was given."""
+    """A target with its settings: `settings` is their typed view, `stream_maps` the mapper's input."""
 
     name = "target-sprinto"
     package_name = "target-sprinto"
@@ -54,7 +54,7 @@ class ConfiguredTarget(Target):
     ]
 
     intake: Intake
-    """What its sinks share."""
+    """Shared by its sinks."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class ConfiguredTarget(Target):
         """Raises SettingsError."""
         quieten_sdk(self.name)
         try:
-            # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
+            # A copy, because the SDK's mapper removes entries. A null setting counts as not set.
             given = {name: value for name, value in (config or {}).items() if value is not None}
             if parse_env_config:
-                # The SDK leaves numbers as strings, fails on others with a traceback, and puts a `.env` of
-                # any folder above into the environment.
+                # The SDK leaves numbers as strings, fails on other types with a traceback, and loads a `.env`
+                # of any parent folder into the environment.
                 known = self._known_settings()
                 given = (
                     environment.from_dotenv(known) | given | environment.from_environment(known, os.environ)
@@ -84,18 +84,18 @@ class ConfiguredTarget(Target):
         except (ConfigurationError, MappingError) as problem:
             raise SettingsError(*(getattr(problem, "errors", None) or [str(problem)])) from None
         self.settings = Settings.from_config(self.config)
-        # A copy from before the mapper takes entries out of it.
+        # Copied before the mapper removes entries.
         self.stream_maps: dict[str, Any] = copy.deepcopy(self.config.get("stream_maps") or {})
 
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
-        """Add the SDK's settings that are honoured here: stream maps, flattening, `validate_records`."""
+        """Add the SDK's settings that this target supports: stream maps, flattening, `validate_records`."""
         super().append_builtin_config(config_jsonschema)
         properties = config_jsonschema["properties"]
         for name in settings_checks.NOT_FOR_SPRINTO:
             properties.pop(name, None)
         properties["stream_maps"] = settings_checks.without_bare_types(properties["stream_maps"])
-        # The SDK's own says that the schema is validated.
+        # The SDK's description says that the schema is validated.
         description = "Check each record against its stream's schema."
         properties["validate_records"] = {**properties["validate_records"], "description": description}
 
@@ -130,7 +130,7 @@ class ConfiguredTarget(Target):
             if option.name == "file_input":
                 option.type = _InputFile("rb")
             if option.name == "config":
-                # So that a shell completes it.
+                # Enables shell completion.
                 option.type = click.Path()
 
         return SprintoCommand(
@@ -153,7 +153,7 @@ class ConfiguredTarget(Target):
         *,
         about: bool = False,
         about_format: str | None = None,
-        config: Any = None,  # noqa: ANN401 - what `cb_config` made
+        config: Any = None,  # noqa: ANN401 - the result of `cb_config`
         file_input: IO[bytes] | None = None,
     ) -> None:
         """Run once, or print what `--about` asks for."""
@@ -168,29 +168,29 @@ class ConfiguredTarget(Target):
 
     @classmethod
     def from_cli(cls, config: Any, **options: Any) -> Self:  # noqa: ANN401 - SDK's; our own constructor's
-        """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
+        """A target from the value of `--config`, as `cb_config` read it. Raises SettingsError."""
         options["config_names"] = config.names
         return cls(config=config.config, **options)
 
     @classmethod
     def cb_config(cls, _ctx: click.Context, _param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
-        """Read the config files and the environment, later ones over earlier ones; `.env` is below them all.
+        """Read the config files and the environment: later ones win, and `.env` has the lowest priority.
 
-        Raises SettingsError for what cannot be read.
+        Raises SettingsError if one cannot be read.
         """
         with _ended_early():
             merged = config_input.read(value, cls._known_settings())
-        # The SDK's own reading is laxer, and its errors are tracebacks.
+        # The SDK's reader is laxer, and its errors are tracebacks.
         return SimpleNamespace(config=merged, names=value)
 
 
 def _ended_early() -> AbstractContextManager[None]:
-    """A signal ends the command also while it opens a named pipe that nothing is written to."""
+    """Let a signal end the command even while it opens a named pipe that has no writer."""
     return process_signals.ended_by(lambda early: log.error("%s", interrupted_early(early)))
 
 
 class _InputFile(click.File):
-    """A file to read; None for `-`, which is not a file: it may be a tap."""
+    """An input file; None for `-`, which is not a file but stdin, and may be a tap."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
         if value == "-":
@@ -200,8 +200,8 @@ class _InputFile(click.File):
 
 
 def quieten_sdk(plugin: str) -> None:
-    """Log at DEBUG what the SDK logs at INFO about itself, and nothing of what its mapper logs at DEBUG."""
-    # Filters, not levels: a level is what a logging configuration sets again.
+    """Log the SDK's INFO lines about itself at DEBUG, and drop its mapper's DEBUG lines."""
+    # Filters, not levels: a logging configuration would reset a level.
     logging.getLogger("singer_sdk.mapper").addFilter(_is_at_least_info)
     for name in (plugin, "singer_sdk.mapper"):
         logging.getLogger(name).addFilter(_demoted)

@@ -1,4 +1,4 @@
-"""What a user of the commands can do about an error of `push`, whose own hints are for a Python program."""
+"""Hints for users of the commands: the hints in `push` are written for Python programs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _HINTS = {
     "record-too-large": "Leave large fields out at the tap or with a stream map.",
     "too-few-records": "Check the tap's log; if the low number is correct, lower `expect`.",
 }
-"""By error code, in the place of the hint of its class."""
+"""By error code; each replaces the hint of the error's class."""
 
 _SETTINGS = {
     "`Timeouts(processing=…)`": "`processing_timeout_seconds`",
     "`Timeouts(retry=…)`": "`retry_timeout_seconds`",
     "`stale_seconds`": "`stale_session_seconds`",
 }
-"""By the argument that a hint names."""
+"""By the argument that a hint mentions."""
 
 _CONFLICT_HINTS = {
     "fail": "Wait until it ends, or set `on_active_session: wait`.",
@@ -30,7 +30,7 @@ _CONFLICT_HINTS = {
 
 
 def advise(failure: SprintoError) -> SprintoError:
-    """The error, with a hint that names settings. One that was made for the very case stays else as it is."""
+    """The error, with a hint that names settings. A hint for the specific case is otherwise kept."""
     if isinstance(failure, SessionConflict) and failure.policy in _CONFLICT_HINTS:
         failure.advise(_CONFLICT_HINTS[failure.policy])
         return failure
@@ -44,22 +44,22 @@ def advise(failure: SprintoError) -> SprintoError:
 
 
 def name_blocker(failure: SprintoError, config: Sequence[str]) -> None:
-    """Add to a session conflict's hint the commands that end what is in the way."""
+    """Add the commands that end the other session to a session conflict's hint."""
     if not isinstance(failure, SessionConflict) or not failure.session_id:
         return
     discard = suggested("sprintoctl", "discard", failure.session_id, config=config)
-    # A command is not cut, and does not count.
+    # A command is never shortened, and does not count towards the maximum length.
     if failure.is_to_be_held:
         failure.advise("If it waits for approval: ")
         apply = suggested("sprintoctl", "apply", failure.session_id, "--receipt", "FILE", config=config)
         failure.hint += f"{apply}; or: {discard}."
     else:
-        failure.advise(f"{failure.hint} If its run died: ")
+        failure.advise(f"{failure.hint} If its run crashed: ")
         failure.hint += f"{discard}."
 
 
 def how_to_discard(session_id: str | None, config: Sequence[str]) -> str:
-    """The command that discards what was left open; empty where nothing was."""
+    """The command that discards a session that was left open; empty if there is none."""
     if session_id is None:
         return ""
     return f"To discard it: {suggested('sprintoctl', 'discard', session_id, config=config)}."

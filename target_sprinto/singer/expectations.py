@@ -1,7 +1,7 @@
-"""What `expect` asks of a run beside a minimum: a maximum, no large loss since the last one, unique values.
+"""The checks of `expect` besides the minimum: a maximum, no large loss since the last run, unique values.
 
-The maximum and unique values are checked before a record joins a page; the loss, and that the unique fields
-exist, before the session is closed.
+The maximum and unique values are checked before a record is added to a page; the loss, and whether the
+unique fields exist, before the session is closed.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import msgspec
 from target_sprinto.errors import ExpectationNotMet
 from target_sprinto.push.text import quoted, short, shown
 from target_sprinto.receipts.receipt_file import Applied
+from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer.settings.settings import Expectation
-from target_sprinto.singer.similar_names import nearest_first
 
 log = logging.getLogger(__name__)
 
 MAX_UNIQUE_VALUES = 1_000_000
-"""Of all unique fields of a run: about 70 MB of digests."""
+"""For all unique fields of a run together: about 70 MB of digests."""
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 
 def compared_types(expect: Mapping[str, Expectation]) -> list[str]:
-    """The entity types of which a run is compared with what was applied last."""
+    """The entity types whose number of records is compared with the last applied run."""
     return [name for name, wanted in expect.items() if wanted.max_shrink_percent is not None]
 
 
 class Expectations:
-    """Checks one run. `expect` and `applied`, what was applied last, are by entity type.
+    """Checks one run. `expect` and `applied`, the last applied run, are by entity type.
 
     `holds`: the run's session is held, so its receipt never shows that it was applied.
     """
@@ -61,17 +61,17 @@ class Expectations:
         for name in compared:
             if name not in applied:
                 log.warning(
-                    "`max_shrink_percent`: no receipt says that %s was applied before; its number is not"
+                    "`max_shrink_percent`: no receipt shows that %s was applied before; its count is not"
                     " compared in this run.",
                     short(name),
                 )
 
     def minimums(self) -> dict[str, int]:
-        """The records that must be accepted: ``{entity_type: int}``."""
-        return {name: max(wanted.min_records, self._least(name)) for name, wanted in self._expect.items()}
+        """The minimum number of accepted records: ``{entity_type: int}``."""
+        return {name: max(wanted.min_records, self._min_count(name)) for name, wanted in self._expect.items()}
 
     def before(self, add: Callable[..., None]) -> Callable[..., None]:
-        """`Run.add`, or one that checks each record first, and raises ExpectationNotMet too."""
+        """`add`, or a function that first checks the record, and may raise ExpectationNotMet."""
 
         def checked(entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
             if entity_type in self._expect:
@@ -81,9 +81,9 @@ class Expectations:
         return checked if self._expect else add
 
     def require_no_loss(self) -> None:
-        """Compare with what was applied last. Raises ExpectationNotMet."""
+        """Compare with the last applied run. Raises ExpectationNotMet."""
         for name, wanted in self._expect.items():
-            if self._counts[name] < self._least(name):
+            if self._counts[name] < self._min_count(name):
                 before, percent = self._applied[name], wanted.max_shrink_percent
                 raise ExpectationNotMet(
                     f"Received {self._counts[name]} {short(name)}; the last applied run had"
@@ -93,7 +93,7 @@ class Expectations:
                 )
 
     def require_unique_fields(self, fields_of: Callable[[str], Collection[str]]) -> None:
-        """Raise ExpectationNotMet for a unique field that neither a record nor `fields_of` its type has."""
+        """Raise ExpectationNotMet for a unique field that no record has and `fields_of` does not name."""
         for name, field in sorted(self._never_seen):
             if self._counts[name] and field not in (known := fields_of(name)):
                 raise ExpectationNotMet(
@@ -102,11 +102,11 @@ class Expectations:
                     "Name the field as Sprinto gets it, after the stream map.",
                 )
 
-    def _least(self, name: str) -> int:
+    def _min_count(self, name: str) -> int:
         percent, before = self._expect[name].max_shrink_percent, self._applied.get(name)
         if before is None or percent is None:
             return 0
-        # Exactly: as floats, 13.6 % of 375 would be a record too few.
+        # As Decimal: with floats, 13.6 % of 375 would be one record too few.
         return math.ceil(before.records * (100 - Decimal(str(percent))) / 100)
 
     def _check(self, name: str, body: bytes, origin: object) -> None:

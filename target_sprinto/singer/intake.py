@@ -1,4 +1,4 @@
-"""What the sinks of a run share: where records go, the rejects, which keys are needed, the counts."""
+"""What the sinks of a run share: the run, the rejects, the counts, and which entity keys are needed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from target_sprinto.singer.state_coverage import FinalState
 class Intake:
     """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
-    `line` returns the number of the current input line, from 1. `records` counts what came. `needs_keys`:
-    whether records are to be given with their key, where their type has one.
+    `line` returns the number of the current input line, from 1. `records` counts those of the input.
+    `needs_keys`: whether records are passed on with their entity key, if their type has one.
     """
 
     run: Run | OfflineRun
@@ -47,7 +47,7 @@ class Intake:
         self._key_properties: dict[str, tuple[str, ...]] = {}
 
     def register(self, entity_type: str, key_properties: tuple[str, ...]) -> None:
-        """Note a stream's key. If streams of one type differ in theirs, nothing identifies its entities."""
+        """Note a stream's key properties. If streams of one type disagree, its entities have no key."""
         if self._key_properties.setdefault(entity_type, key_properties) != key_properties:
             self._key_properties[entity_type] = ()
 
@@ -67,7 +67,7 @@ class Intake:
         return bool(self._key_properties[entity_type])
 
     def key(self, entity_type: str, key_properties: tuple[str, ...], record: dict[str, Any]) -> object:
-        """What identifies the record's entity within its type; None if nothing does, or no key is needed."""
+        """The record's entity key, without the type; None if it has none, or if none is needed."""
         if not (self.needs_keys and self.has_key(entity_type)):
             return None
         try:
@@ -81,7 +81,7 @@ class Intake:
         return values
 
     def reject(self, problem: SprintoError, source: Source, entity_type: str, key: object = None) -> None:
-        """Keep a record that may not be sent, if the user wants that; else raise the problem."""
+        """Keep a record that must not be sent, if rejects are kept; otherwise raise the problem."""
         if self.rejects is None:
             raise problem
         field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
@@ -89,7 +89,7 @@ class Intake:
         self.rejects.add(Rejected(source, entity_type, key, problem.code, field, issue, problems=problems))
 
     def skips_deleted(self, stream: str) -> bool:
-        """Whether a record that is marked as deleted, by a mark that no map reads, is left out; counts those.
+        """Whether to skip a record marked as deleted, if a map does not read the mark; counts it if so.
 
         Raises DeletedRecord if the user has not decided.
         """

@@ -1,4 +1,4 @@
-"""What a run would send, from a tap's output and the settings alone: nothing leaves this machine. Pure."""
+"""Previews a run from a tap's output and the settings, without sending anything. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.target import SprintoTarget
 
 _LONGEST = 60
-"""Characters of a value that are shown."""
+"""Maximum characters of a value that are shown."""
 
 
 class PreviewRun(OfflineRun):
@@ -42,7 +42,7 @@ class PreviewRun(OfflineRun):
         self._keep = keep
 
     def begin(self, settings: Settings) -> None:
-        """Make pages and check records as the settings ask; what was applied last is not known here."""
+        """Build pages and check records by the settings, without a comparison with the last applied run."""
         self._builder = PageBuilder(settings.page_size)
         known = {name: replace(one, max_shrink_percent=None) for name, one in settings.expect.items()}
         self.expectations = Expectations(known, {})
@@ -69,7 +69,7 @@ class PreviewRun(OfflineRun):
 
 
 def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> None:
-    """Raise what a run with these rejects would end with."""
+    """Raise the error that a run with these rejects would end with."""
     if rejects.rejected and not settings.diverts:
         raise WouldBeRefused(
             f"A run would fail: {pluralize(len(rejects.rejected), 'record')} would be rejected.",
@@ -83,7 +83,7 @@ def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> No
 def document(
     target: SprintoTarget, run: PreviewRun, failure: SprintoError | None, show: Callable[[object], object]
 ) -> dict[str, Any]:
-    """The preview as JSON values. `show` makes of a record's value what may be shown."""
+    """The preview as JSON values. `show` converts a record's value to one that may be shown."""
     rejected = target.rejects.rejected if target.rejects else []
     rejects = Counter((one.source.stream, one.source.map) for one in rejected)
     streams = []
@@ -110,7 +110,7 @@ def document(
                     "examples": [
                         {
                             "line": line,
-                            # In the order of the map, whatever the order in which they are sent.
+                            # In the order of the map, not in the order in which they are sent.
                             "record": {
                                 name: show(record[name]) for name in (*route.sends, *record) if name in record
                             },
@@ -133,7 +133,7 @@ def document(
 
 
 def as_text(preview: dict[str, Any]) -> Iterator[str]:
-    """The same as lines for a terminal."""
+    """The preview as lines for a terminal."""
     for one in preview["streams"]:
         failed = one["records"] - one["sent"] - one["rejected"] - one["left_out"]
         yield (
@@ -150,7 +150,9 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
             yield f"  Input line {example['line']}:"
             record = example["record"]
             yield from (f"    {field:<{width}}  {_plain(value)}" for field, value in record.items())
-    yield f"A run would make {pluralize(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
+    # Of an input that was not read to its end the pages are not all.
+    if preview["problems"] or not preview["error"]:
+        yield f"A run would make {pluralize(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
     for one in preview["problems"]:
         what = " ".join(filter(None, (f"field {one['field']!r}" if one["field"] else "", one["issue"])))
         lines = ", ".join(map(str, one["lines"])) + (", …" if one["records"] > len(one["lines"]) else "")
@@ -179,7 +181,7 @@ def masked(value: object) -> str:
 
 
 def differences(kept: object, now: object, path: str = "") -> Iterator[str]:
-    """Where two previews differ, as paths; of a number or a name also what it was and is."""
+    """The paths at which two previews differ; for a number or a name, also the old and the new value."""
     if isinstance(kept, dict) and isinstance(now, dict):
         for name in dict.fromkeys([*kept, *now]):
             yield from differences(kept.get(name), now.get(name), f"{path}.{name}".lstrip("."))

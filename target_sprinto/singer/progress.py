@@ -1,7 +1,7 @@
-"""How far a run is, while it is under way; and at its end, what its time was spent on.
+"""Reports the progress of a run, and at its end where the time was spent.
 
-On a terminal that is one live line, elsewhere a line in the log now and then. Nothing is counted here:
-the figures come from callables.
+On a terminal this is one live line, elsewhere a periodic log line. Nothing is counted here: the figures come
+from callables.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _COLUMNS = 80
 
 @dataclass(eq=False)
 class Progress:
-    """Reports on a run from `begin` to `end`, on a thread of its own.
+    """Reports on a run from `begin` to `end`, on its own thread.
 
-    `records` is asked for how many were read so far, `input_seconds` for how long they were waited for.
-    Called from Python, not `by_command`, it keeps silent until the summary. A log gets a line every
-    `interval` seconds.
+    `records` returns the number of records read so far, `input_seconds` the time spent waiting for them.
+    Without `by_command`, as when called from Python, it only makes the summary. The log line is written
+    every `interval` seconds.
     """
 
     run: Run
@@ -46,23 +46,23 @@ class Progress:
     _began: float = field(default_factory=time.monotonic, init=False)
 
     def begin(self) -> None:
-        """The first line of input is about to be read."""
+        """Start, before the first line of input is read."""
         self._began = time.monotonic()
         if not self.by_command:
             return
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        report = self._report_live if live else self._log_now_and_then
+        report = self._report_live if live else self._log_periodically
         self._thread = start_thread(report, "sprinto-progress")
 
     def end(self) -> None:
-        """No more lines: what follows is the last word."""
+        """Stop, before the outcome is logged."""
         self._ended.set()
         if self._thread is not None:
-            # It may be about to write to a terminal that takes nothing.
+            # It may be blocked by a terminal that accepts no output.
             self._thread.join(timeout=1.0)
 
     def summary(self) -> str:
-        """How long the run took, and what held it up most: input, Sprinto, or the work done here."""
+        """How long the run took, and its bottleneck: input, Sprinto, or the work done here."""
         took = time.monotonic() - self._began
         spent = {"input": self.input_seconds(), "Sprinto": self.run.blocked_seconds}
         spent["encoding"] = max(0.0, took - sum(spent.values()))
@@ -71,7 +71,7 @@ class Progress:
         most = f"bottleneck: {bottleneck}, {spent[bottleneck]:.1f} s"
         return f"in {took:.1f} s; {most} ({others})"
 
-    def _log_now_and_then(self) -> None:
+    def _log_periodically(self) -> None:
         message, records = "", 0
         while not self._ended.wait(self.interval):
             before, records = records, self.records()
@@ -82,11 +82,11 @@ class Progress:
                 message = now
 
     def _report_live(self) -> None:
-        from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it, and start-up is short
+        from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it: keeps start-up short
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 - as above
 
         layout = "{desc} | {elapsed}, {rate_fmt}"
-        # A terminal that does not know its width says 0, and tqdm would show nothing.
+        # A terminal that does not know its width reports 0, and tqdm would show nothing.
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
         with (
             logging_redirect_tqdm(),
@@ -104,12 +104,12 @@ class Progress:
                 bar.set_description_str(describe(bar.n, self.run.progress()))
 
 
-def describe(records: int, standing: RunProgress) -> str:
-    """How far a run has come that has read so many records, in words."""
-    pages = pluralize(standing.pages, "page")
-    message = f"{pluralize(records, 'record')} read, {pages} accepted, {standing.in_flight} in flight"
-    if standing.retries:
-        message += f", {standing.retries} sent again"
-    if standing.throttled_for:
-        message += f", waiting {standing.throttled_for:.0f} s as Sprinto asked"
+def describe(records: int, progress: RunProgress) -> str:
+    """The progress of a run in words."""
+    pages = pluralize(progress.pages, "page")
+    message = f"{pluralize(records, 'record')} read, {pages} accepted, {progress.in_flight} in flight"
+    if progress.retries:
+        message += f", {progress.retries} sent again"
+    if progress.throttled_for:
+        message += f", waiting {progress.throttled_for:.0f} s as Sprinto asked"
     return message

@@ -1,4 +1,4 @@
-"""How a run ends: what is logged, what its receipt says, and where its STATE goes."""
+"""Ends a run: logs the outcome, completes the receipt, and decides where the STATE goes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 class RunEnd:
     """Ends a run. `report` is its receipt, `progress` its live figures; `sinks` are by stream.
 
-    `config_files` are named in commands that a message suggests.
+    `config_files` are named in the commands that messages suggest.
     """
 
     run: Run | OfflineRun
@@ -62,7 +62,7 @@ class RunEnd:
     config_files: tuple[str, ...]
 
     def finish(self, summary: RunResult, state: bytes | None) -> None:
-        """End a run that did not fail: log it, let its STATE out, and write its receipt.
+        """End a run that did not fail: log it, write its STATE, and complete its receipt.
 
         Raises StateNotWritten, and WouldBeRefused for a dry run with rejected records.
         """
@@ -82,17 +82,17 @@ class RunEnd:
         try:
             result = self.run.abort(deadline)
         except BaseException:
-            # A second Ctrl-C where no command line has taken the signals.
+            # A second Ctrl-C, if no command line handles the signals.
             log.error("Interrupted while ending: session %s may still be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
         self._log_metrics()
-        # It may have seen how the session ended.
+        # The error may already describe the session's outcome.
         own = failure.session_outcome if isinstance(failure, SprintoError) else ""
-        said = own or result.session_outcome
-        left_open = result.left_open if said == result.session_outcome else None
+        described = own or result.session_outcome
+        left_open = result.left_open if described == result.session_outcome else None
         command = how_to_discard(left_open, self.config_files)
-        sentences = (said, command, self._left_behind(failure, result))
+        sentences = (described, command, self._left_behind(failure, result))
         session_outcome = " ".join(filter(None, sentences))
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = explained(failure)
@@ -107,7 +107,7 @@ class RunEnd:
         known = failure if isinstance(failure, SprintoError) else None
         outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
         ending = RecordedOutcome(outcome, self._exit_code(known), known, response_kept=self.responses.written)
-        # What is left of the time counts from the signal.
+        # The remaining time counts from the signal.
         left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
         self._close(ending, left)
         return failure
@@ -118,38 +118,38 @@ class RunEnd:
         self.client.close()
 
     def _left_behind(self, failure: BaseException, result: RunResult) -> str:
-        """What a run that failed leaves on disk, in sentences."""
+        """Sentences on the files that a failed run leaves."""
         sentences: list[str] = []
         rejected: list[Rejected] = []
         in_doubt = result.outcome is RunOutcome.IN_DOUBT
         if result.outcome is RunOutcome.APPLIED or (in_doubt and result.expires_at is None):
-            # Not a session that is left to expire: then its rejects may be all that Sprinto lacks of the run.
+            # The rejects may be all that Sprinto lacks of the run, unless the session is left to expire.
             self._log_rejects()
         elif self.intake.rejects is not None:
             sentences.append(self.intake.rejects.finish_unapplied())
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.disposition is Finish.DISCARD:
                 rejected = self._would_be_rejected()
                 incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
-                sentences.append(f"What is listed above would be rejected{incomplete}.")
+                sentences.append(f"The records listed above would be rejected{incomplete}.")
         sentences.append(self.responses.keep(failure, rejected))
         return " ".join(filter(None, sentences))
 
     def _exit_code(self, failure: SprintoError | None) -> int | None:
-        """The one that the command line will end with."""
+        """The exit code of the command line."""
         if self.signals.first is not None:
             return 128 + self.signals.first
         return failure.exit_code if failure is not None else None
 
-    def _seconds_left(self, least: float) -> float:
-        """The contract counts from the signal, which may have been noticed late; `least` is a part of it."""
+    def _seconds_left(self, min_share: float) -> float:
+        """The contract counts from the signal, which may be noticed late; `min_share` of it is kept."""
         seconds = self.client.timings.signal_shutdown_timeout
-        return max(seconds * least, seconds - self.signals.seconds_since_first())
+        return max(seconds * min_share, seconds - self.signals.seconds_since_first())
 
     def _log_metrics(self) -> None:
-        """Log the SDK's metrics: records by stream, requests and how long they took in all."""
+        """Log the SDK's metrics: records by stream, requests and their total duration."""
         if self.progress is not None:
             self.progress.end()
-        # A copy: the thread that ends the run may be another one, and the reading one may still add sinks.
+        # A copy: another thread may end the run while the reading thread still adds sinks.
         for sink in list(self.sinks.values()):
             cast("SprintoSink", sink).finish_count()
         count, seconds = self.client.requests, self.client.request_seconds
@@ -158,7 +158,7 @@ class RunEnd:
         metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
 
     def _finished(self, summary: RunResult, state: bytes | None) -> RecordedOutcome:
-        """Log how a run went that did not fail, and write the STATE to stdout where it may go."""
+        """Log the outcome of a run that did not fail; write its STATE to stdout, if it may be written."""
         if self.disposition is Finish.DISCARD:
             rejected = self._dry_run(summary)
             code, kept = rejected.exit_code if rejected else 0, self.responses.written
@@ -166,7 +166,7 @@ class RunEnd:
         self._log_rejects()
         if summary.session_id is None:
             if not self.intake.line():
-                log.warning("The input is empty: no message came. Check the tap, and what pipes it in.")
+                log.warning("The input is empty: no message arrived. Check the tap, and what pipes it in.")
             log.info("No records: no session was opened.", extra=log_fields(summary))
         elif self.disposition is Finish.HOLD:
             self._held(summary)
@@ -189,7 +189,7 @@ class RunEnd:
         return RecordedOutcome(outcome, state_went_to="stdout")
 
     def _would_be_rejected(self) -> list[Rejected]:
-        """Log what a dry run has rejected, by entity type, field and rule; returns all of it."""
+        """Log the rejects of a dry run by entity type, field and rule; return all of them."""
         rejected = self.intake.rejects.rejected if self.intake.rejects else []
         for group in grouped(rejected):
             log.warning("Would be rejected: %s", group)
@@ -209,7 +209,7 @@ class RunEnd:
         )
 
     def _dry_run(self, summary: RunResult) -> WouldBeRefused | None:
-        """Log what a dry run has shown; what to raise, if records were rejected."""
+        """Log the result of a dry run; return the error to raise if records were rejected."""
         discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
         amounts = self._amounts(summary)
         log.info("Dry run: Sprinto accepted %s.%s", amounts, discarded, extra=log_fields(summary))
@@ -233,9 +233,9 @@ class RunEnd:
         if self.intake.rejects is None:
             return
         try:
-            message = self.intake.rejects.finish()
+            message = self.intake.rejects.finish(held=self.disposition is Finish.HOLD)
         except (MemoryError, OSError) as problem:
-            # The run is applied: nothing that happens to the file may hide that.
+            # The run is applied: no failure of the file may hide that.
             message = f"The rejects file could not be finished ({type(problem).__name__})."
         if message:
             log.warning("%s", message)

@@ -1,4 +1,4 @@
-"""One stream's records under one schema: validated, given their keys, and added to the run's page."""
+"""Validates one stream's records under one schema, and adds them to the run's page with their entity keys."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.schemas.validation import RecordValidator
 
 _COUNT_EVERY = 100
-"""Records between two times that the SDK's counter reads the clock."""
+"""Records between two updates of the SDK's counter, each of which reads the clock."""
 
-_ADVICE = "Check the expressions in `stream_maps`."
+_HINT = "Check the expressions in `stream_maps`."
 
 
 class SprintoSink(BatchSink):
-    """Adds the records of one stream to the run's page, which is behind all sinks: pages span streams."""
+    """Adds the records of one stream to the run's page, which all sinks share: pages span streams."""
 
     _counted = 0
 
     def __init__(self, target: ConfiguredTarget, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's own
         super().__init__(target, *args, **kwargs)
-        # The metric names the stream, at INFO.
+        # The metric, which is logged at INFO, names the stream.
         self.record_counter_metric.tags[metrics.Tag.STREAM] = shown(self.stream_name)
         self.entity_type = target.settings.stream_types.of(self.stream_name) or self.stream_name
         self.intake = target.intake
@@ -46,16 +46,16 @@ class SprintoSink(BatchSink):
     def get_validator(self) -> RecordValidator | None:
         """The stream's compiled validator; None under `validate_records: false`.
 
-        The SDK has taken `_sdc` fields out of `schema`; what a tap sends is what is sent on, so the schema
-        as the tap meant it counts.
+        The SDK has removed `_sdc` fields from `schema`. This target sends the records with these fields, so
+        the original schema applies.
         """
         return RecordValidator(self.stream_name, self.original_schema) if self.validate_schema else None
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        """Validate a record, as its stream map made it, and add it to the run's page; or reject it.
+        """Validate a mapped record, and add it to the run's page or reject it.
 
         `context["source"]` says where it came from, if that is known. A full page is sent at once.
-        Raises MapFailed, and what ended the run.
+        Raises MapFailed, and the error that ended the run.
         """
         try:
             body = encode(record)
@@ -69,9 +69,9 @@ class SprintoSink(BatchSink):
         except (TypeError, ValueError):
             raise MapFailed(
                 f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON.",
-                _ADVICE,
+                _HINT,
             ) from None
-        # What is checked is what will be sent, down to its encoding.
+        # Checks exactly what will be sent, including its encoding.
         mapped, source = decode_object(body), self._source(context, body)
         if not_finite:
             self._reject_not_finite(mapped, not_finite, source)
@@ -79,11 +79,11 @@ class SprintoSink(BatchSink):
             self.add(mapped, body, source)
 
     def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002 - the page is the run's
-        """Send the page that has been gathered, with records of other streams if it has some."""
+        """Send the current page, which may include records of other streams."""
         self.intake.run.flush()
 
     def add(self, record: dict[str, Any], body: bytes, source: Source) -> None:
-        """Add a record, whose JSON is `body`, to the run's page if it is valid, else reject it."""
+        """Add a record, whose JSON is `body`, to the run's page if it is valid; otherwise reject it."""
         intake = self.intake
         key = intake.key(self.entity_type, self._keys, record)
         try:
@@ -111,7 +111,7 @@ class SprintoSink(BatchSink):
         key = self.intake.key(self.entity_type, self._keys, record) if fields.isdisjoint(self._keys) else None
         problem = InvalidRecord(
             f"the stream map of stream {quoted(self.stream_name)} returned NaN or Infinity.",
-            _ADVICE,
+            _HINT,
             field=min(fields),
         )
         self.intake.reject(problem, source, self.entity_type, key)
@@ -135,7 +135,7 @@ class SprintoSink(BatchSink):
             self._report_count()
 
     def finish_count(self) -> None:
-        """Log the SDK's metric of records. Its `clean_up` does so up to 0.54 only."""
+        """Log the SDK's record metric. Its `clean_up` only does so up to 0.54."""
         self._report_count()
         self.record_counter_metric.exit()
 

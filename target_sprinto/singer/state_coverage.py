@@ -1,10 +1,10 @@
-"""Whether the input is complete: which of its records the last STATE covers. Pure.
+"""Checks whether the input is complete: whether the last STATE covers its records. Pure.
 
-Read in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap_base.py`):
+As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap_base.py`):
 
-* A tap prints the STATE that it was given before its first record, then sends the rows that are equal to
-  the bookmark again, and since 0.50 leaves out a STATE that has not changed.
-* While a stream is read its bookmark holds one of `MARKERS`; the end of the stream removes them.
+* A tap prints the STATE that it was given before its first record, then resends the rows that are equal
+  to the bookmark, and since 0.50 leaves out a STATE that has not changed.
+* While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them.
 * A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`.
 * On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0.
 
@@ -39,9 +39,10 @@ _CRASHED = "The tap probably crashed: check its log."
 _STOPPED = "The tap was stopped, or crashed: check its log and run again."
 _BY_CHOICE = "set `expect`, then `require_final_state: false`."
 _NO_STATE = f"If this tap never sends a STATE, {_BY_CHOICE}"
-_EMPTY = f"If this tap always ends so, {_BY_CHOICE}"
+_EMPTY = f"If this tap always ends this way, {_BY_CHOICE}"
 _FULL_TABLE = (
-    f"{_CRASHED} SDK taps end full tables over 10,000 rows so, too: use a replication key; or {_BY_CHOICE}"
+    f"{_CRASHED} SDK taps also end full tables over 10,000 rows this way: use a replication key;"
+    f" or {_BY_CHOICE}"
 )
 _NAMED_DIFFERENTLY = (
     "If the tap crashed, check its log. If it finished, its records name their partition in another way than"
@@ -51,20 +52,20 @@ _NO_LONGER_INCREMENTAL = f"{_CRASHED} If it is a full table now, clear the tap's
 
 
 class FinalState:
-    """Follows an input message by message; `require_complete` says at its end why it is not complete.
+    """Follows an input message by message; `require_complete` checks at its end whether it is complete.
 
-    A record is judged when it comes, by the STATE before it, and no longer once one is not covered: then
-    nothing is decoded until the next STATE. Streams and bookmarks have the tap's names.
+    Each record is compared with the STATE before it. Once a record is not covered, no more are decoded
+    until the next STATE. Streams and bookmarks have the tap's names.
     """
 
     def __init__(self) -> None:
         self._keys: dict[str, str | None] = {}
-        self._came = False
+        self._saw_records = False
         self._trailing = 0
         self._uncovered: tuple[str, str, str] | None = None
         self._state: dict[str, Any] | None = None
-        self._old = b"{}"
-        self._was_empty = True
+        self._initial_state = b"{}"
+        self._always_empty = True
         self._partitions: dict[str, tuple[set[tuple[str, ...]], _Partitions]] = {}
 
     def add_schema(self, stream: str, bookmark_properties: bytes = b"") -> None:
@@ -75,30 +76,30 @@ class FinalState:
             self._keys[stream] = None
 
     def add_version(self, stream: str) -> None:
-        """Note an ACTIVATE_VERSION message: SDK taps send one for a full table alone."""
+        """Note an ACTIVATE_VERSION message: SDK taps send one only for a full table."""
         if stream in self._keys:
             self._keys[stream] = None
 
     def add_state(self, value: bytes) -> None:
-        """Take a STATE's value, given as JSON, in the place of the one before. Raises ValueError."""
-        self._came = self._came or self._trailing > 0
+        """Replace the STATE by a new one's value, given as JSON. Raises ValueError."""
+        self._saw_records = self._saw_records or self._trailing > 0
         self._trailing, self._uncovered = 0, None
-        # One at a time is decoded.
+        # Only one is held decoded at a time.
         self._state = None
         self._partitions.clear()
         self._state = decode_object(value)
-        self._was_empty = self._was_empty and not self._state
-        if not self._came:
-            self._old = value
+        self._always_empty = self._always_empty and not self._state
+        if not self._saw_records:
+            self._initial_state = value
 
     def add_record(self, stream: str, record: bytes) -> None:
-        """Count a record, given as JSON, of a stream that had its SCHEMA."""
+        """Count a record, given as JSON, of a stream that has a SCHEMA."""
         self._trailing += 1
         if self._uncovered is None and (why := self._why_uncovered(stream, record)) is not None:
             self._uncovered = (stream, *why)
 
     def require_complete(self) -> None:
-        """Raise MissingFinalState or FinalStateUnfinished for an input that has not all of its records."""
+        """Raise MissingFinalState or FinalStateUnfinished for an input that is not complete."""
         records = pluralize(self._trailing, "record")
         if self._uncovered is not None and self._state is None:
             raise MissingFinalState(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
@@ -108,11 +109,11 @@ class FinalState:
                 f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
                 hint,
             )
-        if self._state is None or not (self._came or self._trailing):
+        if self._state is None or not (self._saw_records or self._trailing):
             return
-        if self._was_empty:
+        if self._always_empty:
             raise FinalStateUnfinished(
-                "The STATE after the last record is empty: SDK taps end so when they are stopped.",
+                "The STATE after the last record is empty: SDK taps end this way when they are stopped.",
                 f"{_STOPPED} {_EMPTY}",
             )
         if unfinished := self._unfinished():
@@ -122,7 +123,7 @@ class FinalState:
             )
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
-        """Why the last STATE does not cover a record that came after it, and what to do; None if it does."""
+        """Why the last STATE does not cover a record after it, and a hint; None if it does."""
         if self._state is None:
             return "", _CRASHED
         bookmark = _bookmarks_of(self._state).get(stream)
@@ -156,7 +157,7 @@ class FinalState:
     def _partition(
         self, stream: str, bookmark: dict[str, Any], fields: dict[str, msgspec.Raw]
     ) -> dict[str, Any] | None:
-        """The one partition whose whole context the record holds."""
+        """The only partition whose whole context is in the record."""
         if stream not in self._partitions:
             index = _by_context(bookmark)
             self._partitions[stream] = {tuple(part["context"]) for part in index.values()}, index
@@ -172,9 +173,9 @@ class FinalState:
     def _unfinished(self) -> tuple[str, str] | None:
         """A stream of this run whose bookmark holds a marker, and the marker."""
         bookmarks = _bookmarks_of(self._state)
-        # A tap with stream maps of its own sends a stream under another name than that of its bookmark.
+        # A tap with its own stream maps may send a stream under another name than its bookmark's.
         renamed = any(stream not in bookmarks for stream in self._keys)
-        before = _bookmarks_of(decode_object(self._old))
+        before = _bookmarks_of(decode_object(self._initial_state))
         for stream, bookmark in bookmarks.items():
             old = before.get(stream)
             of_this_run = stream in self._keys or (renamed and bookmark != old)
@@ -190,8 +191,8 @@ class FinalState:
 def is_covered(value: object, bookmark: object) -> bool:
     """Whether it is certain that a replication key's value is not beyond a bookmark.
 
-    Certain are numbers, dates, date-times that both have a zone or both have none, and what is equal.
-    Numbers are int or Decimal. Other strings have the order of the source's collation, which is not known.
+    It is certain for numbers (int or Decimal), dates, date-times that both have a zone or both have none, and
+    equal values. Other strings are in the order of the source's collation, which is unknown.
     """
     if isinstance(bookmark, int | Decimal) and not isinstance(bookmark, bool):
         if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
@@ -230,11 +231,11 @@ def _bookmarks_of(state: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _new_parts(bookmark: dict[str, Any], old: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The bookmark and its partitions. Of one with partitions those alone that this run has changed.
+    """The bookmark and its partitions; if it has partitions, only the parts that this run has changed.
 
     A partition that the source no longer has keeps the markers of the run that was stopped in it.
     """
-    whole = {name: said for name, said in bookmark.items() if name != "partitions"}
+    whole = {name: value for name, value in bookmark.items() if name != "partitions"}
     if not bookmark.get("partitions"):
         yield whole
         return

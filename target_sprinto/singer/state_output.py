@@ -1,6 +1,6 @@
-"""The STATE on stdout, last of all.
+"""Writes the STATE to stdout, as the last step of a run.
 
-When that is, `run_end.py` says; which STATE it is, `target.py`: the last one that came.
+`run_end.py` decides when; `target.py` decides which STATE: the last one of the input.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from target_sprinto.push.transport.background import InterruptCheck, in_backgrou
 
 
 def write_state(state: bytes, grace: InterruptCheck) -> None:
-    """Let the STATE out as a line, until `grace` is over. Raises StateNotWritten, which holds it."""
+    """Write the STATE as a line, before `grace` ends. Raises StateNotWritten, which contains it."""
     write = partial(_write, state + b"\n")
     try:
-        # A reader that stands still must not keep a signal from ending the process.
+        # A reader that hangs must not keep a signal from ending the process.
         result_of(in_background(write, or_here=write), grace)
     except (OSError, ValueError, AttributeError, Interrupted):
         raise StateNotWritten(state.decode()) from None
 
 
 def _write(line: bytes) -> None:
-    """Write to stdout, as bytes where that is possible: a STATE goes out as it came, whatever the encoding.
+    """Write to stdout, as bytes if possible: the STATE is unchanged, whatever the encoding.
 
-    Past the buffer, whose lock a write that is stuck would hold until the interpreter dies of it.
+    This bypasses the buffer: a blocked write would hold its lock, and the interpreter would crash on exit.
     """
     try:
         descriptor = sys.stdout.fileno()

@@ -1,4 +1,4 @@
-"""SCHEMA messages become streams: their stream maps registered, their names checked, their sinks made."""
+"""Turns SCHEMA messages into streams: registers their stream maps, checks names, and creates sinks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CHECK_MAPS = "Check `stream_maps` against the stream's schema."
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Streams(dict[str, Stream]):
-    """The streams of a run, by name. `get_sink` is the SDK's; `fields` learns the paths of all fields."""
+    """The streams of a run, by name. `get_sink` is the SDK's; `fields` collects the paths of all fields."""
 
     settings: Settings
     stream_maps: dict[str, Any]
@@ -62,7 +62,7 @@ class Streams(dict[str, Stream]):
         )
 
     def register(self, name: str, schema: bytes, key_properties: list[str] | None) -> None:
-        """Take a stream's SCHEMA, given as JSON.
+        """Register a stream by its SCHEMA, given as JSON.
 
         Raises InvalidSchema, MapFailed, UnmappedStream, MeltanoTestStream.
         """
@@ -86,7 +86,7 @@ class Streams(dict[str, Stream]):
     def require_named(self, *, complete: bool) -> None:
         """Log names in the settings that may be misspelled; raise StreamMissing if that is certain.
 
-        An input that is not `complete` may hold a part of what the tap sends, as a rejects file does.
+        An input that is not `complete`, such as a rejects file, may lack streams that the tap sends.
         """
         try:
             self.arrivals.require_named()
@@ -99,7 +99,7 @@ class Streams(dict[str, Stream]):
                 log.warning("%s", doubt)
 
     def fields_of(self, entity_type: str) -> set[str]:
-        """The fields of its mapped records, as far as schemas name them."""
+        """The fields of the type's mapped records, as far as schemas name them."""
         routes = [route for stream in self.values() for route in stream.routes]
         return {field for route in routes if route.entity_type == entity_type for field in route.sends}
 
@@ -113,7 +113,7 @@ class Streams(dict[str, Stream]):
             )
 
     def _routes(self, name: str, schema: dict[str, Any], key_properties: list[str] | None) -> list[Route]:
-        # Before the mapper adds its own.
+        # Copied before the mapper adds its own.
         fields = dict(schema["properties"])
         rules = rules_of(self.stream_maps, name)
         for own in filter(None, rules):
@@ -121,7 +121,7 @@ class Streams(dict[str, Stream]):
         try:
             self.mapper.register_raw_stream_schema(name, schema, key_properties)
         except MappingError as problem:
-            # Its text names streams, properties and expressions: all from the settings and the schema.
+            # Its message names streams, properties and expressions: all from the settings and the schema.
             reason = str(problem).rstrip(".")
             raise MapFailed(
                 f"the stream map does not fit stream {quoted(name)}: {reason}.", _CHECK_MAPS
@@ -148,7 +148,7 @@ class Streams(dict[str, Stream]):
     def _route(
         self, tap_stream: str, fields: dict[str, Any], stream_map: StreamMap, rule: MapRule | None
     ) -> Route | None:
-        """The way of one map's records; None where they are not to be sent."""
+        """The route of one map's records; None if they are not sent."""
         stream = stream_map.stream_alias
         if isinstance(stream_map, RemoveRecordTransform):
             if stream in self.settings.stream_types.names:
@@ -171,7 +171,7 @@ class Streams(dict[str, Stream]):
             if not stream_map.flattening_enabled:
                 schema = mapped_schema(schema, rule, stream_map.raw_schema)
         if "$schema" not in stream_map.raw_schema:
-            # The mapper names a draft of its own, of which the tap's keywords may know nothing.
+            # The mapper adds a draft of its own, which may not have the tap's keywords.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
         keys = stream_map.transformed_key_properties
         sink = cast("SprintoSink", self.get_sink(stream, schema=schema, key_properties=keys))

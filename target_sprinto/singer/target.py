@@ -1,15 +1,15 @@
-"""The Singer target: messages in, one run at Sprinto, STATE out when all of it is processed.
+"""The Singer target: messages in, one run at Sprinto, STATE out once it is processed.
 
-Hooks of the SDK that are not documented for plugins, all read in singer-sdk 0.54, and each with a test in
+SDK hooks that are not documented for plugins, as found in singer-sdk 0.54; each has a test in
 `tests/test_sdk_hooks.py` (`configured_target.py` has those for settings and command line):
 
 * `_process_*_message`: the reader's callbacks (abstract in the SDK's reader, implemented by its `Target`).
-  The SDK's own copy records, turn dates into `datetime`, log records, hold them by stream, and drain every
-  five minutes. Ours hand them on in the order of arrival.
+  The SDK's copy records, turn dates into `datetime`, log records, hold them by stream, and drain every
+  five minutes. Ours pass them on in the order of arrival.
 * `_sinks_active`, `_sinks_to_clear`: the SDK's sinks by stream, and those that a schema change has replaced,
   which it keeps until it drains.
 
-STATE is never given to the SDK (`_latest_state` stays None), so no path of its own can write it early.
+STATE is never given to the SDK (`_latest_state` stays None), so the SDK cannot write it early.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ class SprintoTarget(ConfiguredTarget):
     ) -> None:
         """Set up a run; nothing is sent before its first page.
 
-        `signals` are the command line's: without them nothing but an error or an exception of the caller's
-        ends a run early. `config_names` are what its `--config` was given. `run` takes the records instead of
-        a run at Sprinto: then nothing is written, and rejects are counted only. Raises SettingsError.
+        `signals` are the command line's: without them, only an error or an exception of the caller ends a run
+        early. `config_names` are the values of its `--config`. `run` takes the records instead of a run at
+        Sprinto: then nothing is written, and rejects are only counted. Raises SettingsError.
         """
-        # Those that nothing has installed never come.
+        # Signals without installed handlers are never received.
         self._signals = signals or Signals()
         self.reader = SprintoReader(
             check=self.raise_if_interrupted,
@@ -97,7 +97,7 @@ class SprintoTarget(ConfiguredTarget):
         self._fields = FieldPaths()
         self._counts = InputCounts()
         self._state: bytes | None = None
-        self._said_activate_version = False
+        self._logged_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
         self._expectations = Expectations({}, {})
@@ -194,7 +194,7 @@ class SprintoTarget(ConfiguredTarget):
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Begin; then a failure ends the run, and so does a signal, on another thread if need be."""
+        """Begin; then a failure ends the run, and so does a signal, on another thread if necessary."""
         try:
             with self._signals.ended_by(self._end_and_report):
                 if self._report is not None:
@@ -206,7 +206,7 @@ class SprintoTarget(ConfiguredTarget):
             raise self._ending.because_of(failure) from None
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
-        """Register a stream, or its new schema: records that came before keep their place."""
+        """Register a stream, or its new schema: earlier records keep their place."""
         stream = message_dict["stream"]
         self.intake.final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
         self.streams.register(stream, bytes(message_dict["schema"]), message_dict.get("key_properties"))
@@ -221,7 +221,7 @@ class SprintoTarget(ConfiguredTarget):
         stream.deliver(bytes(message_dict["record"]))
 
     def _reject_line(self, line: bytes, problem: InvalidRecord) -> None:
-        """Reject a line that is a RECORD message but for a number that JSON cannot represent."""
+        """Reject a line that is a RECORD message except for a number that JSON cannot represent."""
         message = json.loads(line, parse_int=str)
         message = message if isinstance(message, dict) else {}
         stream = message.get("stream")
@@ -230,7 +230,7 @@ class SprintoTarget(ConfiguredTarget):
         self.streams[stream].reject_line(line, problem)
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
-        """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""
+        """Hold the STATE: it is written once everything before it is processed, at the end of the run."""
         value = bytes(message_dict["value"])
         if len(value) > MAX_BYTES or has_more_values(value, MAX_STATE_VALUES):
             raise InputError(
@@ -245,11 +245,11 @@ class SprintoTarget(ConfiguredTarget):
         self._state = value
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        """Accepted, logged once, without effect: Sprinto's documentation does not mention table versions."""
+        """Accept it, log it once, do nothing: Sprinto's documentation does not mention table versions."""
         self.intake.final_state.add_version(message_dict["stream"])
-        if not self._said_activate_version:
+        if not self._logged_activate_version:
             log.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")
-            self._said_activate_version = True
+            self._logged_activate_version = True
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Read the records of a batch's files as if they were in the input, one by one."""
@@ -265,9 +265,9 @@ class SprintoTarget(ConfiguredTarget):
     # The end
 
     def process_endofpipe(self) -> None:
-        """Finish the run, then let the last STATE out. Raises a SprintoError if it did not come to that."""
+        """Finish the run, then write the last STATE. Raises a SprintoError if that is not possible."""
         try:
-            # A signal that came with the end of input says more than a STATE that did not come.
+            # A signal at the end of input is a better explanation than a missing STATE.
             self.raise_if_interrupted()
             if self.reader.from_stdin and self.settings.require_final_state:
                 self.intake.final_state.require_complete()

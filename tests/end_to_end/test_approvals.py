@@ -143,7 +143,9 @@ def test_a_run_that_holds_may_divert(door: FrontDoor) -> None:
     rules = EntityRules(schema={"properties": {"name": {"maxLength": 20}}})
     door.sandbox.configure(door.integration_id, entities={"people": rules})
     messages = [SCHEMA, *(record(n) for n in range(20)), record(20, name="s" * 30), STATE]
-    assert door.run(messages, on_invalid_record="divert", **HOLD).code == 0
+    finished = door.run(messages, on_invalid_record="divert", **HOLD)
+    assert finished.code == 0
+    assert "to load them after a fix, once the session is applied: target-sprinto --input" in finished.stderr
     applied = door.sprintoctl("apply", door.session().id, *RECEIPT)
     assert applied.code == 0
     assert len(door.applied()["people"]) == 20
@@ -346,11 +348,11 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
     ),
     "another session's": (
         lambda door, session: change(door.folder / "receipt.json", session, session[::-1]),
-        ("This receipt is of session", "[receipt]"),
+        ("This receipt belongs to session", "[receipt]"),
     ),
     "another integration's": (
         lambda door, _: change(door.folder / "receipt.json", door.integration_id, "elsewhere"),
-        ("This receipt is of integration 'elsewhere'", "[receipt]"),
+        ("This receipt belongs to integration 'elsewhere'", "[receipt]"),
     ),
     "another host's": (
         lambda door, _: change(door.folder / "receipt.json", door.sandbox.base_url, "https://x.example"),

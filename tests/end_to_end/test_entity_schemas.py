@@ -131,7 +131,7 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("no\0where.json", "`entity_schemas` holds a character that no path can have"),
+        ("no\0where.json", "`entity_schemas` has a character that is invalid in a path"),
         ("nowhere.json", "the file that `entity_schemas` names: No such file or directory"),
         ({"Person": {"key": "id"}}, "`entity_schemas.Person` must be"),
         ({"Person": {"schema": {"type": "nonsense"}}}, "`entity_schemas.Person` must be"),

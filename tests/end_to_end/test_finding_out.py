@@ -455,7 +455,7 @@ def test_discard_leaves_another_pipelines_session_alone(door: FrontDoor, setting
     door.kill_midway()
     finished = door.run(people(3), on_active_session="discard", **settings)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "only what this pipeline left itself is taken over" in finished.error
+    assert "only sessions that this pipeline left are taken over" in finished.error
     assert door.session().state == "active"
 
 

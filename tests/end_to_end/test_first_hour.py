@@ -272,7 +272,7 @@ def test_a_record_that_fails_its_map_names_field_and_line(
         ("(lambda x: x)(status)", "FeatureNotAvailable", "Only a part of Python is available: no lambda,"),
         ("fake.name()", "'fake' is missing", "Faker is not installed, and made-up values are not evidence"),
         ("md5(number)", "AttributeError", "`md5` and `sha256` take text: `md5(str(x))`."),
-        ("json.dumps(profile)", "TypeError", "`json.dumps` takes no decimal"),
+        ("json.dumps(profile)", "TypeError", "`json.dumps` does not accept decimals"),
         ("number ** 99999999", "NumberTooHigh", "Its result is too large for a stream map"),
         ("status * 99999999", "IterableTooLong", "Its result is too large for a stream map"),
         ("int(status)", "ValueError", "Correct the expression, or the value at its source."),

@@ -104,9 +104,7 @@ def test_the_history_of_real_runs(door: FrontDoor) -> None:
     assert door.run(people(1), report_path="one", expect={"people": {"min_records": 2}}).code == 1
     shown = ask(door, "one", "two", "--max-age", "1h")
     assert shown.code == 1
-    assert shown.stderr.startswith(
-        "sprintoctl: Evidence is missing: 1 line above. Look at the pipeline's log;"
-    )
+    assert shown.stderr.startswith("sprintoctl: Evidence is missing: 1 line above. Check the pipeline's log;")
     assert shown.stderr.endswith("[evidence-missing]\n")
     head, *rows, missing = shown.stdout.splitlines()
     heads = [
@@ -224,7 +222,7 @@ def test_an_edited_receipt_does_not_pass_as_unfinished(
     text = path.read_text(encoding="utf-8").replace('"outcome": "failed"', '"outcome": "unfinished"')
     path.write_text(text.replace(old, new), encoding="utf-8")
     shown = ask(door, "past")
-    assert f"{path.relative_to(door.folder)} is not a receipt as a run wrote it" in shown.stderr
+    assert f"{path.relative_to(door.folder)} is not an intact receipt" in shown.stderr
 
 
 def test_control_characters_in_file_names_are_escaped(door: FrontDoor, past: Past) -> None:
@@ -282,7 +280,7 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
     for part in (
         "Not shown to be complete: the receipts have 1 problem.",
         "The signatures of 3 receipts were not checked.",
-        "does not follow 0002.json as it is: that one was changed or replaced.",
+        "does not follow 0002.json, which was changed or replaced.",
         "<li>Not applied from 2026-11-10 12:00Z to 2026-11-14 12:00Z, 4 days.</li>",
         "Applied, none of this kind",
         "&lt;b&gt;",
@@ -327,7 +325,7 @@ def test_invalid_receipts_do_not_count_and_are_reported(door: FrontDoor, past: P
     assert shown.code == 0
     assert " 100  " in shown.stdout
     assert "[receipt-format]" in shown.stderr
-    assert "0002.json is not a receipt as a run wrote it" in shown.stderr
+    assert "0002.json is not an intact receipt" in shown.stderr
 
 
 def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:

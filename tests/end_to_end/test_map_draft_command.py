@@ -94,7 +94,7 @@ def test_a_catalog_and_chosen_types_are_accepted(door: FrontDoor) -> None:
     finished = run(door, "--catalog", str(path))
     assert finished.code == 0
     assert json.loads(finished.stdout)["entity_types"] == {"public-employees": "User"}
-    assert "devices: no entity type; --type devices=TYPE names one." in finished.stderr
+    assert "devices: no entity type; set one with --type devices=TYPE." in finished.stderr
     finished = run(door, "--catalog", str(path), "--entities", str(entities), "--type", "devices=Laptop")
     assert json.loads(finished.stdout) == {
         "entity_types": {"devices": "Laptop"},
@@ -115,11 +115,11 @@ def test_a_draft_reads_from_a_pipe_and_overwrites_nothing(door: FrontDoor) -> No
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ([], 2, "Name one of --input and --catalog."),
+        ([], 2, "Use either --input or --catalog."),
         (["--input", "tap.singer", "--type", "employees=User"], 2, "nearest first: 'public-employees'"),
         (["--input", "tap.singer", "--type", "public-employees=Usr"], 2, "nearest first: 'User'"),
         (["--input", "devices.singer"], 1, "no stream is named like an entity type. Name one with --type"),
-        (["--input", "empty.singer", "-o", "m.json"], 1, "The input has no stream. Give it all"),
+        (["--input", "empty.singer", "-o", "m.json"], 1, "The input contains no streams. Pass the tap's"),
         (["--input", "bad.singer"], 1, "Input line 1: the line is not a Singer message."),
         (["--catalog", "tap.singer"], 1, "this is not a Singer catalog."),
         (["--input", "tap.singer", "--entities", "nowhere.json"], 1, "`entity_schemas` names"),

@@ -244,6 +244,8 @@ def test_records_on_which_the_map_fails_are_counted(door: FrontDoor) -> None:
     maps = {"people": MAP | {"leader": "boss.upper()"}}
     finished = preview(door, messages, "-n", "0", stream_maps=maps, on_deleted_record="skip")
     assert "4 records in, 1 to send, 0 rejected, 2 left out, 1 failed" in finished.stdout
+    assert finished.code == 1
+    assert "A run would make" not in finished.stdout
 
 
 def test_an_unknown_optional_field_causes_a_warning(door: FrontDoor) -> None:

@@ -575,7 +575,7 @@ def test_an_html_report_lists_rejects(door: FrontDoor) -> None:
     messages = [*people(5)[:-1], record(5, name=7), STATE]
     assert door.run(messages, on_invalid_record="divert", **JSON).code == 0
     text = page(door)
-    assert "what is listed as accepted is applied. Records that were rejected: 1." in text
+    assert "the records listed as accepted are applied. Records that were rejected: 1." in text
     assert '<td class="number" data-head="Input line">7</td><td data-head="In batch file">-</td>' in text
 
 
@@ -616,7 +616,7 @@ def test_an_html_report_requires_a_verified_receipt(door: FrontDoor) -> None:
 
 
 def test_user_provenance_is_marked_as_given(door: FrontDoor) -> None:
-    given = {"Signature": "by the key abab, checked for this page"}
+    given = {"Signature": "by the key abab, checked for this report"}
     assert door.run(people(3), report_path="receipt.json", provenance=given).code == 0
     page = page_of(door)
     assert "<dt>Given: Signature</dt>" in page

@@ -509,8 +509,7 @@ def test_a_dry_run_lists_records_that_would_be_rejected(
     assert would_be_refused(finished.stderr) == [(2, [52, 54]), (1, [53])]
     assert finished.stderr.count("field 'name'") >= 2
     assert (
-        "3 records would be rejected: the log's warnings say why. Sprinto's own words are in "
-        in finished.error
+        "3 records would be rejected: the log's warnings say why. Sprinto's response is in " in finished.error
     )
     assert "Fix them at their source" in finished.error
     assert "[would-be-refused]" in finished.error
@@ -536,8 +535,7 @@ def test_a_dry_run_uses_the_singular_for_one_record(door: FrontDoor) -> None:
     strict(door)
     finished = door.run([SCHEMA, record(1), bad(2), STATE], dry_run=True)
     assert (
-        "1 record would be rejected: the log's warnings say why. Sprinto's own words are in "
-        in finished.error
+        "1 record would be rejected: the log's warnings say why. Sprinto's response is in " in finished.error
     )
     assert "Fix it at its source or with a stream map" in finished.error
 
@@ -606,7 +604,7 @@ def test_an_unwritable_final_file_names_what_the_file_contains(door: FrontDoor) 
     limit_file_size(process, 100)
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
-    assert f"{file_of(door).name} stays as it was during the run: it holds 3 records" in text(finished)
+    assert f"{file_of(door).name} is unfinished: it holds 3 records" in text(finished)
     assert "Compare it with Sprinto before you load it." in text(finished)
     assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
 
@@ -616,7 +614,7 @@ def test_a_failed_run_reports_an_unwritable_final_file(door: FrontDoor) -> None:
     limit_file_size(process, 100)
     finished = door.finish(process, [b"not a message"])
     assert (finished.code, finished.stdout) == (1, "")
-    assert f"{file_of(door).name} stays as it was during the run: it holds 3 records" in finished.error
+    assert f"{file_of(door).name} is unfinished: it holds 3 records" in finished.error
     assert file_of(door).name.endswith(".not-applied")
 
 

@@ -63,7 +63,7 @@ def test_empty_input_is_not_an_error(door: FrontDoor) -> None:
     finished = door.run(b"")
     assert (finished.code, finished.stdout) == (0, "")
     assert "WARNING" in finished.stderr
-    assert "The input is empty: no message came." in finished.stderr
+    assert "The input is empty: no message arrived." in finished.stderr
     assert door.operations() == []
     assert "WARNING" not in door.run([STATE]).stderr
 
@@ -370,10 +370,10 @@ def test_a_rejected_page_names_its_origin_and_saves_the_response(door: FrontDoor
     finished = door.run(messages)
     assert (finished.code, finished.stdout) == (1, "")
     assert "Sprinto rejected page 2 (stream 'people', input line 102 to input line 103)" in finished.error
-    assert "which is input line 103 if Sprinto counts within the type from 0" in finished.error
+    assert "which is input line 103 if Sprinto counts from 0 within the type" in finished.error
     assert "field 'name'" in finished.error
     (response,) = (door.folder / "rejects").iterdir()
-    assert f"Sprinto's own words are in rejects/{response.name}." in finished.error
+    assert f"Sprinto's response is in rejects/{response.name}." in finished.error
     assert response.name == f"{(door.session().client_reference_id or '').rpartition('/')[2]}.response.json"
     assert stat.S_IMODE(response.stat().st_mode) == 0o600
     (entry,) = json.loads(response.read_text())

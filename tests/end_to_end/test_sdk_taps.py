@@ -241,7 +241,10 @@ def test_a_long_full_table_has_no_final_state(
     pipeline = Pipeline(door, KINDS["sql-full-table"], "a")
     night = pipeline.night(tap={"state_every": 5}, page_size=2)
     assert_nothing_applied(night, pipeline, "missing-final-state")
-    assert "SDK taps end full tables over 10,000 rows so, too: use a replication key" in night.finished.error
+    assert (
+        "SDK taps also end full tables over 10,000 rows this way: use a replication key"
+        in night.finished.error
+    )
     minimum = {"main-a": {"min_records": ROWS}}
     night = pipeline.night(tap={"state_every": 5}, expect=minimum, require_final_state=False)
     assert_applied(night, **{"main-a": ROWS})

@@ -105,19 +105,19 @@ def test_a_run_with_a_key_signs_its_receipt(door: FrontDoor) -> None:
     assert statement["predicate"]["accepted"] == {"people": 150}
     finished = verify(door)
     assert (finished.code, finished.stderr) == (0, "")
-    assert f"The signature is by the key {receipt['signed_by']}." in finished.stdout
+    assert f"The receipt is signed with the key {receipt['signed_by']}." in finished.stdout
 
 
 def test_an_html_report_shows_whether_the_signature_was_checked(door: FrontDoor) -> None:
     path = sign(door)
     page = ("receipt", "receipts/receipt.json", "--html")
     key = read_receipt(path)["signed_by"]
-    assert f"by the key {key}, not checked for this page" in sprintoctl(door, *page).stdout
+    assert f"by the key {key}, not checked for this report" in sprintoctl(door, *page).stdout
     with_key = (*page, "--public-key", "key.pub.pem")
-    assert f"by the key {key}, checked for this page" in sprintoctl(door, *with_key).stdout
+    assert f"by the key {key}, checked for this report" in sprintoctl(door, *with_key).stdout
     for name in ("people", "entities", "accepted"):
         change(path, f'"{name}":3', f'"{name}":30')
-    unchecked = f"It names the key {key} as its signer, not checked: use --public-key FILE.\n"
+    unchecked = f"It names the key {key} as its signer; use --public-key FILE to check that.\n"
     assert sprintoctl(door, "verify", page[1]).stdout.endswith(unchecked)
     assert sprintoctl(door, *page).code == 0
     check_failed(sprintoctl(door, *with_key), "receipt-counts")
@@ -265,7 +265,7 @@ def test_a_contradictory_receipt_is_rejected_without_a_key(
 def test_an_envelope_by_another_key_is_rejected(door: FrontDoor) -> None:
     sign(door)
     keygen(door, "another")
-    check_failed(verify(door, key="another.pub.pem"), "receipt-signature", "is not by this key")
+    check_failed(verify(door, key="another.pub.pem"), "receipt-signature", "was not made with this key")
 
 
 def test_verify_names_the_key_that_signed_not_the_claimed_one(door: FrontDoor) -> None:
@@ -274,7 +274,7 @@ def test_verify_names_the_key_that_signed_not_the_claimed_one(door: FrontDoor) -
     content = path.read_bytes()
     envelope = signing.envelope(key, document.parse(path, content), path.name, content)
     path.with_name("receipt.json.dsse").write_bytes(envelope)
-    assert f"The signature is by the key {another}." in verify(door, key="another.pub.pem").stdout
+    assert f"The receipt is signed with the key {another}." in verify(door, key="another.pub.pem").stdout
 
 
 def test_an_edited_envelope_is_rejected(door: FrontDoor) -> None:
@@ -307,7 +307,7 @@ def test_a_truncated_or_newer_receipt_is_reported(door: FrontDoor) -> None:
     path = sign(door)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    check_failed(verify(door), "receipt", "was cut off or changed")
+    check_failed(verify(door), "receipt", "was truncated or changed")
     path.write_bytes(whole.replace(b"target-sprinto receipt 1", b"target-sprinto receipt 2"))
     check_failed(verify(door), "receipt-format", "format 2")
 
@@ -331,10 +331,10 @@ KEYS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.rename(path.with_name("moved")).parent.joinpath(path.name).mkdir(),
         "Is a",
     ),
-    "empty": (lambda path: path.write_bytes(b""), "does not hold the key that is needed"),
+    "empty": (lambda path: path.write_bytes(b""), "does not contain the required key"),
     "the public one": (
         lambda path: path.write_bytes(path.with_name("key.pub.pem").read_bytes()),
-        "does not hold the key that is needed",
+        "does not contain the required key",
     ),
     "another kind": (
         lambda path: path.write_bytes(private_pem(generate_private_key(SECP256R1()))),
@@ -361,7 +361,7 @@ def test_an_unusable_key_fails_the_run_before_any_request(door: FrontDoor, what:
 
 def test_an_invalid_public_key_is_reported(door: FrontDoor) -> None:
     sign(door)
-    check_failed(verify(door, key="key.pem"), "receipt-key", "does not hold the key that is needed")
+    check_failed(verify(door, key="key.pem"), "receipt-key", "does not contain the required key")
     check_failed(verify(door, key="missing.pem"), "receipt-key", "No such file")
 
 
@@ -497,9 +497,9 @@ def test_reordered_receipts_are_detected(door: FrontDoor) -> None:
         change(path, f'"number": {5 - int(number)}', f'"number": {number}')
     check_chain(
         door,
-        f"{third.name} does not follow {first.name} as it is: that one was changed or replaced.",
-        f"{second.name} does not follow {third.name} as it is: that one was changed or replaced.",
-        f"{fourth.name} does not follow {second.name} as it is: that one was changed or replaced.",
+        f"{third.name} does not follow {first.name}, which was changed or replaced.",
+        f"{second.name} does not follow {third.name}, which was changed or replaced.",
+        f"{fourth.name} does not follow {second.name}, which was changed or replaced.",
     )
 
 
@@ -510,9 +510,7 @@ def test_a_changed_or_added_receipt_is_detected(door: FrontDoor) -> None:
     check_chain(door, f"{second.name} and {copy.name} have the same number, 2: one of them was added.")
     copy.unlink()
     change(first, '"region": null', '"region": "eu"')
-    check_chain(
-        door, f"{second.name} does not follow {first.name} as it is: that one was changed or replaced."
-    )
+    check_chain(door, f"{second.name} does not follow {first.name}, which was changed or replaced.")
 
 
 def test_a_killed_run_does_not_break_the_chain(door: FrontDoor) -> None:
@@ -571,7 +569,7 @@ def test_an_unreadable_file_is_a_problem(door: FrontDoor) -> None:
 
 def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:
     (door.folder / "receipts").mkdir()
-    check_failed(sprintoctl(door, "verify", "receipts"), "receipt", "holds no receipt")
+    check_failed(sprintoctl(door, "verify", "receipts"), "receipt", "contains no receipt")
 
 
 def test_the_last_of_a_thousand_receipts_is_found_quickly(door: FrontDoor) -> None:
@@ -595,7 +593,7 @@ def test_times_that_contradict_the_chain_are_reported() -> None:
         )
 
     first, second = link(1, "2026-11-28T12:00:00.000Z", None), link(2, "2026-11-27T12:00:00.000Z", "sha 1")
-    assert broken_links([second, first]) == ["2.json follows 1.json, but says that it ended before it."]
+    assert broken_links([second, first]) == ["2.json follows 1.json, but its `ended_at` is earlier."]
     assert broken_links([]) == []
 
 

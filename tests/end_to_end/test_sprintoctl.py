@@ -50,14 +50,14 @@ def test_a_failed_demo_refers_to_the_targets_own_error(door: FrontDoor) -> None:
     assert shown.code == 1
     assert shown.stderr.splitlines()[-1] == (
         "sprintoctl: The demo's target ended with exit code 1."
-        " Its own last line, above, says why and what to do. [demo-failed]"
+        " Its last line above says why and what to do. [demo-failed]"
     )
 
 
 def test_demo_keep_serves_its_web_page_until_interrupted(door: FrontDoor) -> None:
     process = door.start("demo", "--keep", stderr=subprocess.DEVNULL, program="sprintoctl")
     assert process.stdout is not None
-    address = next(found[1] for line in process.stdout if (found := re.search(rb"Look at (\S+) ", line)))
+    address = next(found[1] for line in process.stdout if (found := re.search(rb"Open (\S+) ", line)))
     page = requests.get(address, timeout=10).text
     assert "employeeId" in page
     assert "processed" in page

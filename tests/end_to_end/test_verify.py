@@ -197,7 +197,7 @@ def test_input_that_is_not_sent_is_compared_too(door: FrontDoor, old: bytes, new
     differs = verify(door, stream_maps=MAPS, retry_timeout_seconds=7)
     check_differs(differs, "All pages are the same, but the input is not the run's")
     # Settings cannot change the input's digest.
-    assert "settings are not" not in differs.stderr
+    assert "settings differ" not in differs.stderr
 
 
 def test_an_unreadable_line_is_reported(door: FrontDoor) -> None:
@@ -209,7 +209,7 @@ def test_an_unreadable_line_is_reported(door: FrontDoor) -> None:
 def test_other_settings_are_reported_if_they_matter(door: FrontDoor) -> None:
     run(door, people(150))
     check_differs(
-        verify(door, entity_types={"people": "User"}), "Page 1 differs", "The settings are not the run's"
+        verify(door, entity_types={"people": "User"}), "Page 1 differs", "The settings differ from the run's"
     )
     finished = verify(door, retry_timeout_seconds=7, page_size=20)
     check_ok(
@@ -224,7 +224,7 @@ def test_a_failed_run_is_compared_up_to_its_last_page(door: FrontDoor) -> None:
     check_ok(
         finished,
         "OK: the same 2 pages, 200 people, as in the receipt.\n"
-        "The run failed; what came after its last page was not compared.",
+        "The run failed; the input after its last page was not compared.",
     )
     replace(door, b'"id": 170,', b'"id": 171,')
     check_differs(verify(door), "Page 2 differs")
@@ -258,7 +258,7 @@ def test_edited_counts_or_digests_contradict_the_receipt(door: FrontDoor) -> Non
     [
         (
             lambda door: (door.folder / "receipt.json").write_bytes(b"{}"),
-            "is not a receipt as a run wrote it",
+            "is not an intact receipt",
         ),
         (
             lambda door: change(
@@ -266,7 +266,7 @@ def test_edited_counts_or_digests_contradict_the_receipt(door: FrontDoor) -> Non
                 '"outcome": "applied",\n  "exit_code": 0',
                 '"outcome": "unfinished",\n  "exit_code": null',
             ),
-            "made no page that an input could be compared with",
+            "made no page to compare an input with",
         ),
     ],
 )
@@ -281,7 +281,7 @@ def test_an_incomplete_receipt_is_rejected(
 def test_a_receipt_of_another_pipeline_is_rejected(door: FrontDoor) -> None:
     run(door, people(3))
     for other in ({"integration_id": "another"}, {"client_reference_prefix": "another"}):
-        check_differs(verify(door, **other), "This receipt is of another pipeline", code="receipt")
+        check_differs(verify(door, **other), "This receipt belongs to another pipeline", code="receipt")
 
 
 def test_verify_needs_no_api_key(door: FrontDoor) -> None:

@@ -216,7 +216,7 @@ def test_the_commands_for_mapping_and_receipts_work_after_a_run(project: Project
     for more in ((), words):
         verified = project.call("invoke", "target-sprinto:verify", str(receipt), *more)
         assert verified.code == 0, verified.stderr
-        assert verified.stdout.startswith("OK: the same 1 page" if more else "OK: the receipt is whole")
+        assert verified.stdout.startswith("OK: the same 1 page" if more else "OK: the receipt is intact")
     shown = project.call("invoke", "target-sprinto:history", "receipts")
     assert shown.code == 0, shown.stderr
     assert "Person" in shown.stdout

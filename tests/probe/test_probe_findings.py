@@ -148,10 +148,10 @@ def test_records_are_corrupted_in_one_way_at_a_time_in_each_type() -> None:
         ("an empty object", "A", b"{}"),
         ("an object whose fields have other types", "B", b'{"c":{},"d":{}}'),
         ("an object whose fields have other types", "A", b'{"a":[]}'),
-        ("a number in the place of an object", "B", b"0"),
+        ("a number instead of an object", "B", b"0"),
     ]
 
 
 def test_an_example_without_fields_is_only_replaced_by_a_non_object() -> None:
     (page,) = invalid_pages([Example("A", b"{}")])
-    assert page.how == "a number in the place of an object"
+    assert page.how == "a number instead of an object"

@@ -17,7 +17,7 @@ from target_sprinto.push.protocol.activity_log import (
     shows_life,
 )
 from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.push.run.opening_conflict import ActiveSession
+from target_sprinto.push.run.active_session import ActiveSession
 from target_sprinto.push.text import short
 
 UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"

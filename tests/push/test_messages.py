@@ -48,8 +48,8 @@ def test_a_rejection_that_names_every_record_is_short() -> None:
 
 
 def test_a_suggested_command_is_not_counted() -> None:
-    short = SprintoError("x" * 100, "If its run died: sprintoctl discard SESSION --config FILE.")
-    assert size(short) == len("x" * 100 + " If its run died: ")
+    short = SprintoError("x" * 100, "If its run crashed: sprintoctl discard SESSION --config FILE.")
+    assert size(short) == len("x" * 100 + " If its run crashed: ")
 
 
 MANY = {f"EntityTypeWithALongName{number}": 100 for number in range(9)}

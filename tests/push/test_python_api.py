@@ -748,6 +748,11 @@ def test_the_table_contains_every_argument(door: str) -> None:
     assert parameters - elsewhere == set(ARGUMENTS[door][1])
 
 
+def test_a_run_accepts_all_options_except_the_targets() -> None:
+    options, parameters = (set(inspect.signature(one).parameters) for one in (RunOptions, SprintoClient.run))
+    assert options - parameters == {"rejects", "known_field", "observer"}
+
+
 def test_a_push_with_invalid_arguments_discards_the_run(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:

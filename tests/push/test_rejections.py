@@ -35,7 +35,7 @@ def described(held: Page, **detail: object) -> str:
 def test_a_record_is_identified_by_type_index_field_and_rule() -> None:
     text = described(page({"a": 1}, {"a": 2}), entity_type="User", index=1, field="a", code="max_length")
     assert "page 3 (line 10 to line 11)" in text
-    assert "entity type 'User', index 1, which is line 11 if Sprinto counts within the type from 0" in text
+    assert "entity type 'User', index 1, which is line 11 if Sprinto counts from 0 within the type" in text
     assert "field 'a' is too long (rule 'maxLength')" in text
 
 

@@ -36,15 +36,15 @@ class Staged:
     """The part of a session's state that the queue uses."""
 
     pages: int = 0
-    has_resent: bool = False
+    late_copy_possible: bool = False
     arrived: set[int] = field(default_factory=set)
     confirmed: int = 0
     slow_losses: int = 0
 
-    def resolve(self, pages: Sequence[Page], _loss: ApiError, *, quick: bool) -> list[bool]:
+    def resolve(self, pages: Sequence[Page], _loss: ApiError, *, after_stale: bool) -> list[bool]:
         assert pages
-        assert quick in {True, False}
-        self.slow_losses += not quick
+        assert after_stale in {True, False}
+        self.slow_losses += not after_stale
         return [id(page) in self.arrived for page in pages]
 
     def confirm_resent(self, lost_at: float) -> None:

@@ -166,11 +166,11 @@ def _as_pipe(path: Path) -> None:
 
 
 UNSAFE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "writable by the group": (lambda path: path.chmod(0o620), "may be written by others"),
-    "writable by all": (lambda path: path.chmod(0o602), "may be written by others"),
+    "writable by the group": (lambda path: path.chmod(0o620), "is writable by others"),
+    "writable by all": (lambda path: path.chmod(0o602), "is writable by others"),
     "a pipe": (_as_pipe, "is not a regular file"),
     "too large": (lambda path: path.write_bytes(b"#" * 1_000_001), "at most 1,000,000 bytes"),
-    "not UTF-8": (lambda path: path.write_bytes(b"\xff"), "not a text in UTF-8"),
+    "not UTF-8": (lambda path: path.write_bytes(b"\xff"), "not a UTF-8 text"),
 }
 
 

@@ -129,7 +129,7 @@ def test_a_failed_run_shows_no_values_and_names_the_file(door: FrontDoor, seed: 
     for finished in both(door, range(seed, seed + 1), page_size=3):
         assert finished.code == 1
         assert "[page-refused]" in finished.error
-        assert "Sprinto's own words are in rejects/" in finished.error
+        assert "Sprinto's response is in rejects/" in finished.error
 
 
 def test_a_run_that_diverts_keeps_responses_with_the_records(door: FrontDoor) -> None:
@@ -157,7 +157,7 @@ def test_a_202_with_rejections_shows_no_values(door: FrontDoor, seed: int) -> No
         finished = door.run([PEOPLE, *people(secrets(kind), 3), STATE])
         assert finished.code == 1
         assert "[inconsistent-response]" in finished.error
-        assert "Sprinto's own words are in rejects/" in finished.error
+        assert "Sprinto's response is in rejects/" in finished.error
         outputs.append(shown(finished))
     require_same(*outputs)
 
@@ -171,5 +171,5 @@ def test_an_unwritable_file_does_not_hide_the_failure(door: FrontDoor) -> None:
     finished = run(door, 0, range(1))
     assert finished.code == 1
     assert "Sprinto rejected page 1" in finished.error
-    assert "Sprinto's response could not be kept in rejects/" in finished.error
+    assert "Sprinto's response could not be saved in rejects/" in finished.error
     assert "[page-refused]" in finished.error

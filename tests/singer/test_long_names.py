@@ -16,7 +16,8 @@ from target_sprinto.push.protocol.pages import Item, Page, too_large
 from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.run.opening_conflict import ActiveSession, ConflictPolicy, ConflictResolver
+from target_sprinto.push.run.active_session import ActiveSession
+from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.singer.error_hints import advise, name_blocker

@@ -17,7 +17,8 @@ from singer_sdk.mapper import PluginMapper
 from target_sprinto.singer.input.messages import DELETED_AT, decode_object, is_finite
 from target_sprinto.singer.mapping.map_compiler import fields_read
 from target_sprinto.singer.mapping.map_rules import MapRule
-from target_sprinto.singer.mapping.record_plan import LEFT_OUT, record_writer, typed_decoder
+from target_sprinto.singer.mapping.record_plan import LEFT_OUT, record_writer
+from target_sprinto.singer.schemas.typed_decoder import typed_decoder
 from target_sprinto.singer.schemas.validation import RecordValidator
 from tests.support.commands import PAGES, ROOT, blocks
 

@@ -1,9 +1,9 @@
-"""What the activity log shows of sessions: who opened them, when, and their last sign of life. Pure.
+"""Sessions as the activity log shows them: who opened them, when, and their last sign of life. Pure.
 
-Whether an event shows a session's `client_reference_id`, and where, is not documented. It is recognised by
-that name, whatever it looks like, and where it ends in a run's uuid by its form. Only a `session_created`
-event says whose a session is: another one that names a reference may be about a caller who was refused
-because of that session.
+It is not documented whether an event shows a session's `client_reference_id`, or in which field. A reference
+is recognised by that field name, whatever its value, or by its form if it ends in a run's UUID. Only a
+`session_created` event shows who owns a session: any other event that names a reference may be about a caller
+that was rejected because of that session.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _REFERENCE = re.compile(r".+/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 
 @dataclass(frozen=True)
 class LoggedSession:
-    """A session as its events show it, by Sprinto's clock. What the log does not show is None.
+    """A session as its events show it, by Sprinto's clock. A field that the log does not show is None.
 
-    `last_at` is its last sign of life: its latest event, except those that name another caller's reference.
+    `last_at` is the time of its latest event, not counting events that name another caller's reference.
     """
 
     id: str
@@ -44,24 +44,24 @@ class LoggedSession:
 
     @property
     def is_to_be_held(self) -> bool:
-        """Whether its run leaves it for approval, or has done so."""
+        """Whether its run will hold it for approval, or already has."""
         return self.reference is not None and self.reference.endswith("/hold")
 
 
 def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
-    """The sessions that events name, the one opened last first. Events may come in any order."""
+    """The sessions that events name, newest first. The events may be in any order."""
     by_session: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         if session_id := _session_id(event):
             by_session.setdefault(session_id, []).append(event)
     sessions = [_logged(session_id, its_events) for session_id, its_events in by_session.items()]
-    beginning = datetime.min.replace(tzinfo=timezone.utc)
-    return sorted(sessions, key=lambda one: one.created_at or one.first_at or beginning, reverse=True)
+    earliest = datetime.min.replace(tzinfo=timezone.utc)
+    return sorted(sessions, key=lambda each: each.created_at or each.first_at or earliest, reverse=True)
 
 
 def created_under(reference: str, events: Iterable[dict[str, Any]]) -> str | None:
-    """The session that an event says was created under `reference`, by id."""
-    # As it is inside a JSON string: a prefix may hold a quote.
+    """The id of the session that was created under `reference`, if an event shows that."""
+    # Escaped as in a JSON string: a prefix may contain a quote.
     quoted = msgspec.json.encode(reference)[1:-1]
     for event in events:
         session_id = _session_id(event)
@@ -71,13 +71,13 @@ def created_under(reference: str, events: Iterable[dict[str, Any]]) -> str | Non
 
 
 def _session_id(event: dict[str, Any]) -> str | None:
-    """The session that it names, unless that could not be asked for, or shown."""
+    """The session id in the event, if it is one that can be put into a path and into messages."""
     named = event.get("session_id")
     return named if isinstance(named, str) and re.match(SESSION_ID, named) else None
 
 
 def is_latest(session_id: str, events: Iterable[dict[str, Any]]) -> bool:
-    """Whether the log shows this session's own creation, and every other creation before it."""
+    """Whether the log shows this session's creation, and every other creation is earlier."""
     creations = [
         (_session_id(event), parse_time(event.get("at"))) for event in events if event.get("type") == CREATED
     ]
@@ -87,21 +87,21 @@ def is_latest(session_id: str, events: Iterable[dict[str, Any]]) -> bool:
 
 
 def newest_time(events: Iterable[dict[str, Any]]) -> datetime | None:
-    """When the newest event was, of any session and of none."""
+    """The time of the newest event, whether or not it belongs to a session."""
     return max(_times(events), default=None)
 
 
 def moves_with_each_look(times: Sequence[datetime]) -> bool:
-    """Whether the integration's last activity, looked at repeatedly, is that of the looks themselves."""
-    return len(times) > 1 and all(one < later for one, later in pairwise(times))
+    """Whether each status check found a later last activity, so that the checks themselves move it."""
+    return len(times) > 1 and all(earlier < later for earlier, later in pairwise(times))
 
 
 def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:
-    births = [event for event in events if event.get("type") == CREATED]
-    reference = next((found for event in births for found in _references(event)), None)
-    # What a refused caller leaves in the log is not a sign of life of the session in its way.
+    creations = [event for event in events if event.get("type") == CREATED]
+    reference = next((found for event in creations for found in _references(event)), None)
+    # An event about a rejected caller is not a sign of life of the session that blocked it.
     own = [event for event in events if all(found == reference for found in _references(event))]
-    created, times = _times(births), _times(own)
+    created, times = _times(creations), _times(own)
     return LoggedSession(
         session_id, reference, min(created, default=None), max(times, default=None), min(times, default=None)
     )
@@ -112,7 +112,7 @@ def _times(events: Iterable[dict[str, Any]]) -> list[datetime]:
 
 
 def _references(value: object, name: str = "") -> Iterator[str]:
-    """Texts that are a reference by the name of their field, or by their form."""
+    """Strings that are a reference, by the name of their field or by their form."""
     if isinstance(value, str):
         if value and (name == "client_reference_id" or _REFERENCE.fullmatch(value)):
             yield value
@@ -125,11 +125,11 @@ def _references(value: object, name: str = "") -> Iterator[str]:
 
 
 class SessionLook(NamedTuple):
-    """What one look at a session shows. Times are Sprinto's.
+    """The result of one status check of a session. Times are by Sprinto's clock.
 
-    `at` is when it was read, None if Sprinto's time is not known; request times say nothing then. `counts` is
-    what it holds, `event_at` its last event, `request_times` when its last request came by its own status,
-    which may be this very look.
+    `at` is the time of the check; if it is unknown, it is None and `request_times` is empty. `counts` are the
+    accepted records, and `event_at` is the time of the last event. `request_times` are the times that the
+    status implies for the last request, which may be this very check.
     """
 
     at: datetime | None
@@ -139,7 +139,7 @@ class SessionLook(NamedTuple):
 
     @classmethod
     def of(cls, status: SessionStatus, logged: LoggedSession, at: datetime | None) -> SessionLook:
-        """The look at a status that was read at `at`."""
+        """The check that read this status at `at`."""
         expires_at, timeout = parse_time(status.expires_at), status.inactivity_timeout_seconds
         times = [parse_time(status.updated_at)]
         if expires_at and isinstance(timeout, int | float) and 0 < timeout < _LONGEST_TIMEOUT:
@@ -149,32 +149,32 @@ class SessionLook(NamedTuple):
 
     @property
     def silence_seconds(self) -> float:
-        """How long before this look the session showed its last sign of life; 0 where that is not known."""
+        """Seconds from the session's last sign of life to this check; 0 if that is unknown."""
         if self.at is None:
             return 0.0
         latest = max((time for time in (self.event_at, *self.request_times) if time), default=self.at)
-        # Where clocks differ, a sign of life may seem to lie ahead.
+        # If clocks differ, a sign of life may appear to be in the future.
         return max(0.0, (self.at - latest).total_seconds())
 
 
 def shows_life(first: SessionLook, second: SessionLook) -> bool:
-    """Whether a session that was looked at twice, and left alone between, showed a sign of life between.
+    """Whether a session showed a sign of life between two checks, between which this run left it alone.
 
-    A request time that one of the looks has moved itself is none.
+    A request time that one of the checks itself has moved does not count.
     """
     if second.counts != first.counts or second.event_at != first.event_at:
         return True
     if first.at is None or second.at is None:
         return False
     latest = max(first.request_times, default=first.at)
-    looks = (first.at, second.at)
+    checks = (first.at, second.at)
     return any(
-        time > latest and all(abs(time - look) > _LOOK_TOLERANCE for look in looks)
+        time > latest and all(abs(time - check) > _CHECK_TOLERANCE for check in checks)
         for time in second.request_times
     )
 
 
-_LOOK_TOLERANCE = timedelta(seconds=3)
-"""The `Date` header counts whole seconds, and the request takes its time."""
+_CHECK_TOLERANCE = timedelta(seconds=3)
+"""The `Date` header has whole seconds only, and a request takes time."""
 
 _LONGEST_TIMEOUT = 366 * 86_400

@@ -1,4 +1,4 @@
-"""Checks of a Python program's arguments: one that is not understood is an error, never a default. Pure."""
+"""Checks of the Python API's arguments: an invalid one is an error, never replaced by a default. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WEEK = 7 * 24 * 3600
 
 
 def choice(name: str, kind: type[_E], value: object) -> _E:
-    """The member of an enum, also by its value. Raises ConfigError."""
+    """A member of an enum, given as such or by its value. Raises ConfigError."""
     try:
         return kind(value)
     except ValueError:
@@ -27,32 +27,32 @@ def choice(name: str, kind: type[_E], value: object) -> _E:
         raise ConfigError(f"`{name}` must be one of {words}.") from None
 
 
-def whole_number(name: str, value: object, least: int, most: int) -> int:
+def whole_number(name: str, value: object, minimum: int, maximum: int) -> int:
     """An integer within bounds. Raises ConfigError."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ConfigError(f"`{name}` must be an integer from {least} to {most}.")
+    if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
+        raise ConfigError(f"`{name}` must be an integer from {minimum} to {maximum}.")
     return value
 
 
 def seconds(name: str, value: object, *, may_be_zero: bool = True) -> float:
     """A number of seconds, at most a week. Raises ConfigError."""
-    # NaN is within no bounds.
+    # NaN fails every comparison.
     if isinstance(value, bool) or not isinstance(value, int | float):
         value = -1
     if 0 <= value <= _WEEK and (value or may_be_zero):
         return float(value)
-    least = "from 0" if may_be_zero else "more than 0"
-    raise ConfigError(f"`{name}` must be a number of seconds, {least} and at most {_WEEK}.")
+    minimum = "at least 0" if may_be_zero else "more than 0"
+    raise ConfigError(f"`{name}` must be a number of seconds, {minimum} and at most {_WEEK}.")
 
 
 def limit(name: str, value: object) -> float:
     """A number of seconds, or infinity. Raises ConfigError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         value = -1
-    # NaN is within no bounds, and no float holds a larger integer.
+    # NaN fails every comparison, and a larger integer does not fit into a float.
     if 0 <= value <= sys.float_info.max or value == math.inf:
         return float(value)
-    raise ConfigError(f"`{name}` must be a number of seconds, from 0.")
+    raise ConfigError(f"`{name}` must be a number of seconds, at least 0.")
 
 
 def instance(name: str, kind: type[_T], value: object) -> _T:
@@ -71,7 +71,7 @@ def methods(name: str, protocol: object, value: _T) -> _T:
 
 
 def function(name: str, value: _T) -> _T:
-    """Something that can be called. Raises ConfigError."""
+    """A callable. Raises ConfigError."""
     if not callable(value):
         raise ConfigError(f"`{name}` must be a function.")
     return value
@@ -83,11 +83,11 @@ def entity_type(name: str, value: object) -> str:
         not isinstance(value, str)
         or not value.strip()
         or len(value) > LONGEST_NAME
-        # Half of a surrogate pair.
+        # An unpaired surrogate.
         or value.encode(errors="ignore").decode() != value
     ):
         raise ConfigError(f"`{name}` must be text of 1 to {LONGEST_NAME} characters.")
-    # Not its subclass, which may write itself in another way: `class Kind(str, Enum)`.
+    # Not a subclass, which may format itself differently: `class Kind(str, Enum)`.
     return str.__str__(value)
 
 
@@ -107,9 +107,9 @@ def records(value: Iterable[_T]) -> Iterable[_T]:
 
 
 def json_object(body: object) -> None:
-    """Bytes that look like one JSON object, for they are not decoded. Raises ConfigError."""
+    """Bytes that look like one JSON object; they are not decoded. Raises ConfigError."""
     if not isinstance(body, bytes) or body[:1] != b"{" or body[-1:] != b"}":
-        raise ConfigError("`body` must be the bytes of one JSON object, without blanks around it.")
+        raise ConfigError("`body` must be the bytes of one JSON object, without surrounding whitespace.")
 
 
 def entity_key(key: object) -> None:
@@ -121,13 +121,13 @@ def entity_key(key: object) -> None:
 
 
 def minimums(name: str, value: object) -> dict[str, int]:
-    """``{entity_type: int}``; None is none. Raises ConfigError."""
+    """``{entity_type: int}``; None means no minimums. Raises ConfigError."""
     found = {} if value is None else value
     if not isinstance(found, Mapping):
         raise ConfigError(f"`{name}` must map entity types to integers.")
     return {
-        entity_type(f"{name}: an entity type", one): whole_number(
-            f"{name}[{short(str(one))!r}]", least, 0, sys.maxsize
+        entity_type(f"{name}: an entity type", kind): whole_number(
+            f"{name}[{short(str(kind))!r}]", minimum, 0, sys.maxsize
         )
-        for one, least in found.items()
+        for kind, minimum in found.items()
     }

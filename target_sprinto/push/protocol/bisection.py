@@ -1,10 +1,10 @@
 """Which records made Sprinto reject a page. Pure.
 
-Sprinto rejects a page as a whole and names the records in it, but its documentation does not say whether an
-index counts within the entity type or within the page, from 0 or from 1, and whether all are named (Sprinto:
-Pushing Entities Data). So what it names is never trusted: the named records are taken out and the rest is
-sent. If the rest is accepted, the named records were exactly the invalid ones: otherwise an invalid one would
-still be in the rest. If not, the page is halved, and each half is sent as a page of its own.
+Sprinto rejects a page as a whole and names the invalid records. Its documentation does not say whether an
+index counts within the entity type or within the page, from 0 or from 1, or whether all of them are named
+(Sprinto: Pushing Entities Data). So the names are never trusted: the named records are taken out and the rest
+is sent. If the rest is accepted, the named records were exactly the invalid ones: otherwise an invalid one
+would still be in the rest. If it is rejected, the page is halved, and each half is sent as a separate page.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.rejections import KnownField, read_detail
 
 MAX_KEPT_BYTES = 10_000
-"""Of what a response says of one record, so much is kept beside it."""
+"""How much of a response's text about one record is kept with that record."""
 
 
 class Reject(NamedTuple):
     """A record that Sprinto rejected.
 
-    `field` and `issue` are safe to show. `response` is what Sprinto said of it, as JSON, for a file alone.
+    `field` and `issue` are safe to show; `response`, Sprinto's text as JSON, is only for the rejects file.
     """
 
     item: Item
@@ -49,17 +49,17 @@ INDEX_CONVENTIONS = (
     IndexConvention("page", 0),
     IndexConvention("page", 1),
 )
-"""All ways, in the order in which they are tried."""
+"""All conventions, in the order in which they are tried."""
 
 
 class IndexConventions:
-    """How Sprinto's indexes are to be read, as far as its own responses have shown it."""
+    """The index conventions that Sprinto's responses have not ruled out so far."""
 
     def __init__(self) -> None:
         self._conventions = list(INDEX_CONVENTIONS)
 
     def match(self, page: Page, details: Sequence[ErrorDetail]) -> list[tuple[Item, ErrorDetail]]:
-        """The records of the page that are named; none if they cannot be determined, or all of them are."""
+        """The named records of the page; empty if they cannot be determined, or if all records are named."""
         for convention in self._conventions:
             named = items_at(convention, page, details)
             if named and len(named) < len(page.items):
@@ -67,18 +67,18 @@ class IndexConventions:
         return []
 
     def rule_out(self, first: FirstRejection, accepted: Page) -> None:
-        """Drop the conventions by which a record was named that was accepted after all."""
-        innocent = {id(item) for item in accepted.items}
-        fitting = [
+        """Drop the conventions under which a record was named that has now been accepted."""
+        valid = {id(item) for item in accepted.items}
+        possible = [
             convention
             for convention in self._conventions
-            if innocent.isdisjoint(id(item) for item, _ in items_at(convention, first.page, first.details))
+            if valid.isdisjoint(id(item) for item, _ in items_at(convention, first.page, first.details))
         ]
-        self._conventions = fitting or self._conventions
+        self._conventions = possible or self._conventions
 
 
 class FirstRejection(NamedTuple):
-    """A whole page that was rejected, and what the response named."""
+    """A full page that was rejected, and the details in the response."""
 
     page: Page
     details: Sequence[ErrorDetail]
@@ -95,7 +95,7 @@ class SubPage:
 
 
 class Division(NamedTuple):
-    """What to send instead, and who is definitely to blame: a record that stood alone."""
+    """What to send instead, and the definitely invalid records: those that were rejected alone."""
 
     parts: list[SubPage]
     blamed: list[Reject]
@@ -123,10 +123,7 @@ def split_rejected(
 def items_at(
     convention: IndexConvention, page: Page, details: Sequence[ErrorDetail]
 ) -> list[tuple[Item, ErrorDetail]]:
-    """The records that the details name by one convention, each once.
-
-    None where one of them names nothing in the page.
-    """
+    """The records that the details name under one convention, each once; empty if one names no record."""
     groups = page.by_entity_type
     everything = [item for items in groups.values() for item in items]
     found: dict[int, tuple[Item, ErrorDetail]] = {}
@@ -154,7 +151,7 @@ def _reject(item: Item, code: str, detail: ErrorDetail, known_field: KnownField)
 
 
 def _kept(response: bytes) -> bytes:
-    """A response's words as JSON, in one line; cut, or not JSON, as a string."""
+    """A response's text as one line of JSON; if it has to be cut or is not JSON, as a JSON string."""
     if len(response) <= MAX_KEPT_BYTES:
         try:
             return msgspec.json.encode(msgspec.json.decode(response))

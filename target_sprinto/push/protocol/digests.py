@@ -1,4 +1,4 @@
-"""What an auditor can compare: SHA-256 over what was put into pages, in the order of the input. Pure."""
+"""Digests for an auditor to compare: SHA-256 over the contents of pages, in the order of the input. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from target_sprinto.push.protocol.pages import Page
 
 
 def page_digest(body: bytes) -> str:
-    """Of one page: of its body's bytes (`Page.encode`), uncompressed."""
+    """The digest of one page: of its uncompressed body (`Page.encode`)."""
     return hashlib.sha256(body).hexdigest()
 
 
 class EntityDigests:
-    """Of each entity type: of the JSON bytes of its entities, joined by newlines, as their pages are added.
+    """One digest for each entity type: of its entities' JSON bytes, joined by newlines, as pages are added.
 
-    `counts` is how many there were: ``{entity_type: int}``.
+    `counts` is the number of entities: ``{entity_type: int}``.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class EntityDigests:
         self._digests: defaultdict[str, hashlib._Hash] = defaultdict(hashlib.sha256)
 
     def add(self, page: Page) -> None:
-        """Take in a page's entities."""
+        """Add a page's entities."""
         for entity_type, items in page.by_entity_type.items():
             digest = self._digests[entity_type]
             if self.counts[entity_type]:

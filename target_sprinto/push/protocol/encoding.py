@@ -1,8 +1,8 @@
-"""Python's records become JSON bytes, digit for digit, or are rejected by name. Pure.
+"""Encodes Python records as JSON bytes, digit for digit. Pure.
 
-Strings, numbers, booleans, None, mappings with string keys, lists and tuples are what JSON knows. Decimals
-keep their digits; dates, times and UUIDs become the strings that ISO 8601 and RFC 9562 know. All else is
-rejected: what it should become is for its owner to say.
+Strings, numbers, booleans, None, mappings with string keys, lists and tuples have a counterpart in JSON.
+Decimals keep their digits; dates, times and UUIDs become strings (ISO 8601, RFC 9562). Any other value raises
+an error that names its field: the caller has to decide how to convert it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from target_sprinto.push.errors import UnserializableRecord
 from target_sprinto.push.text import quoted, short
 
 _JSON_NATIVE_TYPES = frozenset({int, bool, type(None), datetime, date, time, UUID})
-"""Of these types exactly: what is derived from `datetime` may be no time at all, as pandas' `NaT` is."""
+"""Exactly these types: a subclass of `datetime` may not be a time at all, such as pandas' `NaT`."""
 
 
 class _NotSerializable(Exception):
-    """`path` leads to what has no form in JSON, and `issue` says why not."""
+    """`path` leads to the value that JSON cannot represent, and `issue` says why."""
 
     def __init__(self, path: str, issue: str) -> None:
         super().__init__(issue)
@@ -36,10 +36,10 @@ class _NotSerializable(Exception):
 def encoded(
     records: Iterable[Mapping[str, object]], push: int, key_fields: tuple[str, ...]
 ) -> Iterator[tuple[bytes, str, object]]:
-    """One after the other, each taken from `records` only when needed: JSON bytes, place and entity key.
+    """Each record's JSON bytes, place and entity key. `records` is read lazily.
 
-    The place is for messages: the index, from 0, in which push, from 1. The key is None if it is not known.
-    Raises UnserializableRecord.
+    The place is for messages: the record's index, from 0, and the push's number, from 1. The key is None if
+    it is not known. Raises UnserializableRecord.
     """
     for index, record in enumerate(records):
         try:
@@ -56,7 +56,7 @@ def encoded(
 
 
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
-"""Any other key may be a value, as in a map by email address."""
+"""Any other key may be a value, as in a mapping from email addresses."""
 
 
 def _encode(record: object) -> bytes:
@@ -68,7 +68,7 @@ def _encode(record: object) -> bytes:
     except RecursionError:
         raise _NotSerializable("", "it is nested too deeply") from None
     except (TypeError, ValueError, NotImplementedError):
-        # A class of the caller's, of a plain type and yet unlike it. msgspec's text may hold a value.
+        # The caller's own subclass of a plain type, unlike that type. msgspec's text may hold a value.
         raise _NotSerializable("", "it holds an object that is not JSON, or too long a number") from None
 
 
@@ -101,7 +101,7 @@ def _require_name(name: object, path: str) -> None:
 
 
 def _require_finite(value: float | Decimal, path: str) -> None:
-    # math's own raises on a signalling NaN.
+    # `math.isfinite` raises on a signalling NaN.
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
         raise _NotSerializable(path, "JSON cannot represent NaN or Infinity")
 
@@ -114,7 +114,7 @@ def _require_utf8(text: str, path: str) -> None:
 
 
 def _plain(value: object) -> object:
-    """What msgspec does not take by itself: mappings that are not dicts, and subclasses of plain types."""
+    """Convert what msgspec does not accept: mappings that are not dicts, and subclasses of plain types."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, str):
@@ -135,8 +135,8 @@ def _named(kind: type) -> str:
 def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
     missing = [name for name in fields if name not in record]
     if missing:
-        raise _NotSerializable(missing[0], "it is missing, and the push names it as key")
-    # As JSON has them: a UUID and its text are the same key.
+        raise _NotSerializable(missing[0], "it is missing, but the push names it as a key")
+    # As in JSON: a UUID and its text are the same key.
     values = msgspec.to_builtins(
         tuple(record[name] for name in fields), builtin_types=(Decimal,), enc_hook=_plain
     )

@@ -1,4 +1,4 @@
-"""Paths of fields, as a schema names them, and what is wrong there. Pure.
+"""Field paths as a schema names them, and problems found there. Pure.
 
 A name under a schema's `properties` is the schema's own. Any other key of an object may be a value, such as
 an email address in a map: it is shown as `*`.
@@ -16,14 +16,14 @@ Schema = dict[str, Any]
 
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "if", "then", "else")
 _ITEMS = ("items", "prefixItems", "additionalItems")
-_MOST_NODES = 100
-"""Subschemas that apply at one place. What lies behind more of them is not named."""
+_MAX_NODES = 100
+"""Maximum subschemas that apply at one place. Fields that only further ones define are not named."""
 
 _STEP = re.compile(r"[^.\[\]/$#]+")
 
 
 class FieldProblem(NamedTuple):
-    """What is wrong with one field of a record, in our own words, as far as it is known and may be shown.
+    """What is wrong with one field of a record, in our own words; None if unknown or not to be shown.
 
     `field` is its path, "" for the record itself.
     """
@@ -46,17 +46,17 @@ def field_path(schema: object, path: Iterable[str | int]) -> str:
 
 
 class FieldPaths:
-    """The fields of a run's entity types, as far as the schemas of their mapped streams name them."""
+    """The fields of a run's entity types that the schemas of their mapped streams name."""
 
     def __init__(self) -> None:
         self._schemas: dict[str, dict[str, Schema]] = {}
 
     def add(self, entity_type: str, stream: str, schema: Schema) -> None:
-        """Take the schema of one stream's mapped records, in the place of an earlier one."""
+        """Add the schema of one stream's mapped records, or replace an earlier one."""
         self._schemas.setdefault(entity_type, {})[stream] = schema
 
     def find(self, entity_type: str, spelt: str) -> str | None:
-        """The field that a response means: ``a.b[].*``; None if its first name is not a field's."""
+        """The field that a response refers to: ``a.b[].*``; None if its first name is not a known field."""
         nodes = _expand(self._schemas.get(entity_type, {}).values())
         found: list[str] = []
         is_one_name = any(_has_property(node, spelt) for node in nodes)
@@ -76,7 +76,7 @@ class FieldPaths:
 
 
 def _step(nodes: list[Schema], step: str | int) -> tuple[list[Schema], str | None]:
-    """The schemas one step further, and the step's name if it is one of theirs."""
+    """The schemas one step down, and the step's name if they define it."""
     if isinstance(step, int):
         return _expand(node.get(keyword) for node in nodes for keyword in _ITEMS), None
     named = [node["properties"][step] for node in nodes if _has_property(node, step)]
@@ -95,9 +95,9 @@ def _has_property(node: Schema, name: str) -> bool:
 
 
 def _expand(nodes: Iterable[object]) -> list[Schema]:
-    """The schemas, also those in lists, and those that apply at the same place."""
+    """The schemas, including those in lists and those that apply at the same place."""
     waiting, found = list(nodes), list[Schema]()
-    while waiting and len(found) < _MOST_NODES:
+    while waiting and len(found) < _MAX_NODES:
         node = waiting.pop()
         if isinstance(node, list):
             waiting += node

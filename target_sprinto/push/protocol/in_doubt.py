@@ -1,12 +1,12 @@
-"""Which pages landed, if their responses were lost: derived from the session's counts alone. Pure.
+"""Determines from the session's counts which pages landed although their responses were lost. Pure.
 
-Sprinto documents no idempotency keys, so a page in doubt is never simply sent again. The
-session's status counts accepted records by entity type; with nothing else in flight, what the counts have
-grown by since the last known moment names the pages that landed, if only one choice of them adds up to it.
+Sprinto documents no idempotency keys, so a page in doubt is never simply sent again. The session's status
+counts accepted records by entity type. With nothing else in flight, the growth of these counts since the last
+known ones identifies the pages that landed, if exactly one combination of pages adds up to it.
 
-A page that was sent again has been under way more than once, and each of its tries may land late: of one that
-is asked about as well as of one that was accepted since. If that could explain the counts too, there is
-no response.
+A page that was sent again has been in flight more than once, and each of its tries may land late. This is
+true of pages in doubt and of pages that were accepted since. If a late try could explain the counts as well,
+the result is None.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-_MOST_SUMS = 100_000
-"""With more sums than these the pages stay in doubt: all choices of sixteen pages are 65,536."""
+_MAX_SUMS = 100_000
+"""With more sums than this, the pages stay in doubt. Sixteen pages have 65,536 combinations."""
 
 _Sum = tuple[int, ...]
 
@@ -27,12 +27,12 @@ def committed_pages(
     resent: Sequence[Mapping[str, int]] = (),
     tries: Sequence[int] | None = None,
 ) -> frozenset[int] | None:
-    """The indexes of the open pages that landed, or None where the counts do not name one choice only.
+    """The indexes of the open pages that landed, or None unless the counts identify exactly one combination.
 
-    All counts are ``{entity_type: int}``: `before` what this run knows to be accepted, `now` what the status
-    says, and one for each open page. `resent` are other pages that were lost and sent again: they may land a
-    second time, and then look like an open one. `tries` says how often each open page was sent, by default
-    once.
+    All counts are ``{entity_type: int}``: `before` is what this run knows to be accepted, `now` is from the
+    status, and each open page has its own. `resent` are other pages that were lost and sent again: each may
+    land a second time, which looks as if an open page had landed. `tries` is how often each open page was
+    sent, by default once.
     """
     may_land = [
         *zip(open_pages, tries or [1] * len(open_pages), strict=True),
@@ -40,7 +40,7 @@ def committed_pages(
     ]
     names = sorted({*before, *now, *chain.from_iterable(page for page, _ in may_land)})
     grown = tuple(now.get(name, 0) - before.get(name, 0) for name in names)
-    counted = [(tuple(page.get(name, 0) for name in names), most) for page, most in may_land]
+    counted = [(tuple(page.get(name, 0) for name in names), maximum) for page, maximum in may_land]
     choice = _unique_subset(grown, counted)
     if choice is None:
         return None
@@ -51,19 +51,19 @@ def committed_pages(
 
 
 def _unique_subset(target: _Sum, terms: Sequence[tuple[_Sum, int]]) -> tuple[int, ...] | None:
-    """How many of each term add up to the target, each at most so often; None unless there is one choice."""
-    # To each sum within the target the one choice that leads there, or None where there are several.
+    """How often to add each term, up to its maximum, to reach the target; None unless there is one way."""
+    # For each sum within the target: the one choice that reaches it, or None if there are several.
     choices: dict[_Sum, tuple[int, ...] | None] = {(0,) * len(target): ()}
-    for term, most in terms:
+    for term, maximum in terms:
         extended: dict[_Sum, tuple[int, ...] | None] = {}
         for total, choice in choices.items():
-            for times in range(most + 1):
+            for times in range(maximum + 1):
                 reached = tuple(one + times * more for one, more in zip(total, term, strict=True))
                 if any(one > limit for one, limit in zip(reached, target, strict=True)):
                     break
                 is_new = reached not in extended
                 extended[reached] = (*choice, times) if choice is not None and is_new else None
-        if len(extended) > _MOST_SUMS:
+        if len(extended) > _MAX_SUMS:
             return None
         choices = extended
     return choices.get(target)

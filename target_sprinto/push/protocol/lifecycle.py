@@ -2,20 +2,20 @@
 
 Theory of operation
 -------------------
-A run has at most one session. It is not opened before the first page (`UNOPENED`). While the response to
-`create` is outstanding (`OPENING`) it is not known whether there is a session; it is known as soon as the
-response, or the activity log, names it (`OPEN`); and where `create` was definitely not performed the run is
-`UNOPENED` as before. From `OPEN` the ways lead out:
+A run has at most one session, which is opened for the first page; until then the run is `UNOPENED`. While the
+response to `create` is outstanding (`OPENING`), it is not known whether there is a session. Once the response
+or the activity log names it, the session is `OPEN`. If `create` was definitely not performed, the run is
+`UNOPENED` again. There are three ways out of `OPEN`:
 
-* `APPLYING`: a `close(apply)` may have reached Sprinto. There is no way back from here but one: when every
-  attempt of that close was definitely not performed, the session is `OPEN` again. Nothing is discarded here.
-* `DISCARDING`: something went wrong before that, or the run was a dry run; nothing of it will be applied.
-* held: the session stays as it is, for another client to look at and to apply.
+* `APPLYING`: a `close(apply)` may have reached Sprinto, so nothing is discarded here. The session is `OPEN`
+  again only if every attempt of that close was definitely not performed.
+* `DISCARDING`: something went wrong before that, or the run was a dry run; no record will be applied.
+* held: the session stays open, for another client to review and apply.
 
 `ENDED` is final: the outcome of the session is known, or this run cannot learn more about it.
 
-Whatever moves the phase lives in this file: `Run` asks `next_phase` and never sets a phase by itself. An
-event that the table lacks is a programming error and raises.
+All transitions are in this file: `RunSession` calls `next_phase` and never sets a phase itself. An event that
+is not in the table is a programming error and raises LookupError.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = {
 
 
 def next_phase(phase: Phase, event: Event) -> Phase:
-    """The phase that follows. Raises LookupError for an event that has no place in `phase`."""
+    """The phase that follows. Raises LookupError if `event` is not allowed in `phase`."""
     try:
         return TRANSITIONS[phase, event]
     except KeyError:
-        raise LookupError(f"{event.name} has no place in {phase.name}") from None
+        raise LookupError(f"{event.name} is not allowed in {phase.name}") from None
 
 
 class Finish(enum.Enum):
-    """What becomes of a session that has taken all pages."""
+    """What to do with a session once it has accepted all pages."""
 
     APPLY = "apply"
     HOLD = "hold"
@@ -85,14 +85,14 @@ class Finish(enum.Enum):
 
 
 class OnCountMismatch(enum.Enum):
-    """What to do where Sprinto's counts differ from what was sent."""
+    """What to do if Sprinto's counts differ from those of the sent records."""
 
     DISCARD = "discard"
     APPLY = "apply"
 
 
 class Comparison(enum.Enum):
-    """Sprinto's counts by entity type against what was sent."""
+    """Sprinto's counts by entity type, compared with those of the sent records."""
 
     EQUAL = enum.auto()
     BELOW = enum.auto()
@@ -109,17 +109,17 @@ def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comp
 
 
 def keep_alive_interval(session: SessionStatus, longest: float) -> float:
-    """How long an open session may be silent: `longest` seconds, or a third of its inactivity timeout."""
+    """How long an open session may be idle: a third of its inactivity timeout, at most `longest` seconds."""
     timeout = session.inactivity_timeout_seconds
     documented = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
-    # Compared before it is divided: JSON has integers that no float can hold.
+    # Compared before the division: an integer in JSON may be too large for a float.
     return timeout / 3 if documented and timeout < 3 * longest else longest
 
 
 def is_in_doubt(failure: ApiError) -> bool:
-    """Whether a call may have been acted upon, so that it is checked instead of repeated.
+    """Whether a call may have been performed, so that this is checked before the call is repeated.
 
-    A redirect is not worth it: whatever sends it stands between this run and Sprinto for good.
+    A redirect is not checked: its sender is between this run and Sprinto, and would redirect the check, too.
     """
     return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, errors.Redirected)
 
@@ -134,7 +134,7 @@ class NextStep(enum.Enum):
 
 
 def next_step_after(failure: ApiError, *, items: int, compressed: bool, proven: bool) -> NextStep:
-    """What a rejected page asks for.
+    """What to do next with a page that was not accepted.
 
     `compressed`: this try was compressed. `proven`: an earlier compressed page was accepted, so the
     failure cannot be about the compression.
@@ -152,7 +152,7 @@ def next_step_after(failure: ApiError, *, items: int, compressed: bool, proven: 
 
 
 class Processing(enum.Enum):
-    """What a status after `close(apply)` says. An undocumented state is never a success."""
+    """What a status after `close(apply)` means. An undocumented state is never a success."""
 
     PROCESSED = enum.auto()
     PENDING = enum.auto()
@@ -161,16 +161,16 @@ class Processing(enum.Enum):
 
 @dataclass
 class ProcessingWatch:
-    """Reads one status after another once `close(apply)` was taken. Times are monotonic seconds.
+    """Interprets each status after `close(apply)` was accepted. Times are monotonic seconds.
 
-    `failed` is final after `failed_seconds` in which no retry was counted.
+    `failed` is final once it has lasted `failed_seconds` without a retry.
     """
 
     failed_seconds: float
     failed_since: float | None = None
 
     def read(self, status: SessionStatus, now: float) -> Processing:
-        """What this status means, in the light of those before it."""
+        """What this status means, given the earlier ones."""
         if status.state == "processed":
             return Processing.PROCESSED
         if status.state in {"active", "processing"}:
@@ -185,12 +185,12 @@ class ProcessingWatch:
 
 
 def nothing_was_applied(state: str) -> bool:
-    """Whether the documents say so of a session in this state (Sprinto: Session Management)."""
+    """Whether Sprinto documents this for a session in this state (Sprinto: Session Management)."""
     return state in {"expired", "cancelled"}
 
 
 def session_ended(status: SessionStatus, what: str) -> errors.SessionEnded:
-    """The error of a run whose session was ended early; `what` follows from that, as a clause."""
+    """The error of a run whose session ended early; `what` is the predicate of its message."""
     return errors.SessionEnded(
         f"Session {status.id} {what}: its state is {status.state!r}.",
         temporary=nothing_was_applied(status.state),
@@ -198,9 +198,9 @@ def session_ended(status: SessionStatus, what: str) -> errors.SessionEnded:
 
 
 def describe_end(state: str) -> str:
-    """What a session that we did not end ourselves has come to, in a clause.
+    """The outcome, as a clause, of a session that this run did not end itself.
 
-    "Nothing was applied" is said only where the documents say so (Sprinto: Session Management).
+    "Nothing was applied" is stated only if it is documented (Sprinto: Session Management).
     """
     if nothing_was_applied(state):
         return f"it is {state}, nothing was applied"

@@ -1,8 +1,8 @@
-"""Records become pages: gathered in the order of arrival, cut by items and by bytes. Pure.
+"""Gathers records into pages, in the order of arrival, limited by items and by bytes. Pure.
 
 A page's body is ``{"entities": {entity_type: [object, …]}}`` (Sprinto: Pushing Entities Data). Its items are
-the records' own JSON bytes, so nothing is decoded or encoded again on the way, and the size of the body is
-known before it exists.
+the records' own JSON bytes, so nothing is decoded or encoded again, and the size of the body is known
+before it is built.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted
 
 MAX_ITEMS = 100
-"""Most items in a page, over all entity types (Sprinto: Custom Integrations, Batching)."""
+"""Maximum items in a page, over all entity types (Sprinto: Custom Integrations, Batching)."""
 
 MAX_BYTES = 5_000_000
-"""Most bytes of a page's JSON before compression: the smaller reading of "e.g. 5 MB"."""
+"""Maximum bytes of a page's JSON before compression: the smaller reading of "e.g. 5 MB"."""
 
 _SIZE_OFFSETS = (0, 1, 2, 4, 7, 13, 24, 44)
-"""By how much smaller each of eight pages is, so that no two choices of equally many add up to the same."""
+"""How much smaller each of eight pages is: no two sets of equally many pages have the same total size."""
 
 MAX_DISTINGUISHABLE = len(_SIZE_OFFSETS)
-"""So many pages in flight at once can be distinguished by their sizes."""
+"""Maximum pages in flight at once that can be distinguished by their sizes."""
 
 _IN_TURN_AFTER_A_LOSS = 4
-"""So many sizes are used in turn once a page was sent again, also where pages go one at a time."""
+"""Number of sizes used in turn once a page was sent again, even if pages are sent one at a time."""
 
 _GZIP_LEVEL = 1
 """Fast, and small enough: evidence is repetitive JSON."""
@@ -41,7 +41,7 @@ _BRACKETS_BYTES = len(b"[]")
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One record on its way: its JSON bytes, and an opaque origin that a rejection hands back.
+    """One record to send: its JSON bytes, and an opaque origin that a rejection returns.
 
     `key` identifies the entity within its type: any hashable value, or None if it is not known.
     """
@@ -54,7 +54,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Page:
-    """Items that travel, and are accepted or rejected, together. `number` counts from 1 within the run."""
+    """Items that are sent, and accepted or rejected, together. `number` counts from 1 within the run."""
 
     number: int
     items: tuple[Item, ...]
@@ -66,12 +66,12 @@ class Page:
 
     @cached_property
     def record_bytes(self) -> int:
-        """Bytes of its records' JSON; its size is how many there are."""
+        """Bytes of its records' JSON; elsewhere, a page's size is its number of items."""
         return sum([len(item.body) for item in self.items])
 
     @cached_property
     def _key_hashes(self) -> frozenset[int]:
-        # Quicker to compare than keys; where two are equal by chance, the pages go one after the other.
+        # Faster to compare than keys; after a collision the pages are merely sent one after the other.
         return frozenset([hash((item.entity_type, item.key)) for item in self.items])
 
     @cached_property
@@ -112,17 +112,17 @@ class Page:
 
 
 def compressed(body: bytes) -> bytes:
-    """The same page is the same bytes whenever it is sent: the header's time is fixed."""
+    """The body as gzip: always the same bytes for the same page, because the header's time is fixed."""
     return gzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
 
 
 def page_sizes(max_items: int) -> tuple[int, ...]:
-    """Sizes by which a growth of Sprinto's counts shows which pages have landed; the largest first."""
+    """Sizes by which the growth of Sprinto's counts identifies the pages that landed, largest first."""
     return tuple(max_items - less for less in _SIZE_OFFSETS if less <= max_items // 2)
 
 
 def too_large(body: bytes, origin: object, entity_type: str, max_bytes: int = MAX_BYTES) -> RecordTooLarge:
-    """What to raise for a record that fits no page even alone."""
+    """The error for a record that does not fit into a page even alone."""
     return RecordTooLarge(
         f"A record of {len(body):,} bytes is larger than a page, {max_bytes:,} bytes of JSON"
         f" ({origin}, entity type {quoted(entity_type)})."
@@ -130,11 +130,11 @@ def too_large(body: bytes, origin: object, entity_type: str, max_bytes: int = MA
 
 
 class PageBuilder:
-    """Gathers the records of all streams in the order of arrival into pages.
+    """Gathers the records of all streams into pages, in the order of arrival.
 
-    One builder serves a whole run, so the left-over records of many small streams share a page. Pages take as
-    many items as they may; where several are in flight at once they take distinguishable sizes, in turn.
-    `added` counts the records taken.
+    One builder serves a whole run, so the leftover records of many small streams share a page. Pages have
+    as many items as allowed; if several are in flight at once, they have distinguishable sizes, in turn.
+    `added` counts the records added.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class PageBuilder:
     ) -> None:
         self.added = 0
         self._max_items = max_items
-        self._left_sizes = page_sizes(max_items)
+        self._sizes = page_sizes(max_items)
         self._in_turn = 1 if pages_in_flight == 1 else MAX_DISTINGUISHABLE
         self._size = max_items
         self._max_bytes = max_bytes
@@ -152,25 +152,25 @@ class PageBuilder:
         self._bytes = _ENVELOPE_BYTES
 
     def retire_sizes(self, sizes: Collection[int]) -> None:
-        """Make no pages of these sizes, while there are others: one of them may still land a second time.
+        """Make no more pages of these sizes while there are others: one may still land a second time.
 
         As many sizes are used as before: those of `page_sizes`, then any others of more than half a page.
         """
         best = page_sizes(self._max_items)
         others = (size for size in range(self._max_items, self._max_items // 2, -1) if size not in best)
-        self._left_sizes = tuple(size for size in (*best, *others) if size not in sizes)[: len(best)] or best
-        # Pages that are made already have the size of the lost one; the next are to differ from each other.
+        self._sizes = tuple(size for size in (*best, *others) if size not in sizes)[: len(best)] or best
+        # Existing pages have the size of the lost one; the next ones must differ from each other.
         self._in_turn = max(self._in_turn, _IN_TURN_AFTER_A_LOSS)
         self._choose_size()
 
     def _choose_size(self) -> None:
-        sizes = self._left_sizes[: self._in_turn]
+        sizes = self._sizes[: self._in_turn]
         self._size = sizes[self._number % len(sizes)]
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> Page | None:
-        """Take one record; return the page that is now complete, if one is.
+        """Add one record; return the page that is now complete, if any.
 
-        Raises RecordTooLarge for a record that fits no page even alone; the builder is then as before.
+        Raises RecordTooLarge, and changes nothing, if the record does not fit into a page even alone.
         """
         complete = None
         comma = 1 if self._items else 0
@@ -192,11 +192,11 @@ class PageBuilder:
 
     @property
     def holds_records(self) -> bool:
-        """Whether there are records that no page has taken yet."""
+        """Whether there are records that are not in a page yet."""
         return bool(self._items)
 
     def flush(self) -> Page | None:
-        """The page gathered so far, if there is any item in it."""
+        """Complete the page gathered so far and return it, if it has any items."""
         if not self._items:
             return None
         self._number += 1

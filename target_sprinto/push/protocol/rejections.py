@@ -1,8 +1,8 @@
-"""A rejected page, described in our own words. Pure.
+"""Describes a rejected page in our own words. Pure.
 
-The text of a response may quote values, of this page or of any other, in any spelling. So none of it is
-shown: only an entity type, an index and a field that the run knows itself, and a rule of JSON Schema by its
-name. The response itself goes into a file that its owner alone can read.
+The text of a response may quote values, from this page or any other, in any spelling. So none of it is shown,
+only an entity type, an index and a field that the run itself knows, and the name of a JSON Schema rule. The
+response itself is written to a file that only its owner can read.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.text import fitting, listed, pluralize, quoted
 
 KnownField = Callable[[str, str], "str | None"]
-"""The schema's own path of a field, from an entity type and a response's spelling; None if it has none."""
+"""From an entity type and a response's spelling of a field to the schema's own path; None if unknown."""
 
 _ROOM = 120
 """Characters of a message for the records that a response names."""
 
 _FIELDS = 3
 _FIELDS_ROOM = 180
-"""So many fields of one record are named, if they fit into so many characters."""
+"""Maximum number of fields named for one record, and of characters for them."""
 
 _RULES = {
     "required": "is missing",
-    "type": "is of another type",
+    "type": "has the wrong type",
     "enum": "is not one of the allowed values",
     "const": "is not the allowed value",
-    "format": "has another format",
+    "format": "has the wrong format",
     "pattern": "does not match the pattern",
     "minLength": "is too short",
     "maxLength": "is too long",
@@ -43,26 +43,26 @@ _RULES = {
     "multipleOf": "is not a multiple",
     "minItems": "has too few items",
     "maxItems": "has too many items",
-    "uniqueItems": "has an item twice",
+    "uniqueItems": "has duplicate items",
     "additionalProperties": "is not allowed",
 }
-"""JSON Schema's rules, and what a field that breaks one of them is."""
+"""JSON Schema's rules, and what is wrong with a field that breaks one of them."""
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RULE_BY_SPELLING = {rule.lower(): rule for rule in _RULES}
 _LONGEST_RULE = 40
 
 
-_UNNAMED = "Check with Sprinto what this entity type must look like, and how its fields are mapped."
+_UNNAMED = "Ask Sprinto for the rules of this entity type, and check how its fields are mapped."
 
 
 def no_field(_entity_type: str, _spelt: str) -> str | None:
-    """For a run that has no schema: no name in a response can be recognised as a field's."""
+    """For a run without schemas: no name in a response can be recognised as a field."""
     return None
 
 
 def describe_rejection(page: Page, refusal: PageRefused, known_field: KnownField) -> PageRefused:
-    """The rejection as a user can act on it: where the page came from, and what is known of its records."""
+    """The rejection in actionable form: where the page came from, and what is known about its records."""
     span = f"Sprinto rejected page {page.number}"
     if page.items[0].origin is not None:
         span += f" ({places(page)})"
@@ -77,10 +77,10 @@ def describe_rejection(page: Page, refusal: PageRefused, known_field: KnownField
 
 
 def _fields_of(page: Page) -> KnownField:
-    """The names that the page's own records have: all that is known of a run without schemas."""
+    """The field names in the page's own records: all that is known in a run without schemas."""
     names: dict[str, set[str]] = {}
     for item in page.items:
-        # What `Run.add` was given may not be JSON, and be rejected for it.
+        # A body given to `Run.add` may not be JSON, which may be why it was rejected.
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
             names.setdefault(item.entity_type, set()).update(_fields.decode(item.body))
 
@@ -97,19 +97,19 @@ def places(page: Page) -> str:
 
 
 def _within(page: Page, origin: object) -> str:
-    """Where a record came from, without what it shares with the page's first record: its stream."""
+    """Where a record came from, without the stream if it is that of the page's first record."""
     stream, comma, _ = str(page.items[0].origin).rpartition(", ")
     return str(origin).removeprefix(stream + comma)
 
 
 def describe_details(page: Page, details: tuple[Mapping[str, object], ...], known_field: KnownField) -> str:
-    """The first of the records that a response names, in a clause."""
+    """The first records that a response names, as a clause."""
     by_record = groupby(details, lambda detail: (detail.get("entity_type"), detail.get("index")))
     return listed([_describe(page, list(of_one), known_field) for _, of_one in by_record], _ROOM)
 
 
 def read_detail(entity_type: str, detail: Mapping[str, object], known_field: KnownField) -> FieldProblem:
-    """What may be shown of what a response says of a record of this entity type."""
+    """The part of a response's detail about a record that may be shown."""
     spelt = detail.get("field")
     field = known_field(entity_type, spelt) if isinstance(spelt, str) and spelt else None
     rule = next(
@@ -128,9 +128,9 @@ def _describe(page: Page, details: list[Mapping[str, object]], known_field: Know
     if isinstance(index, int) and not isinstance(index, bool) and 0 <= index <= len(page.items):
         parts.append(f"index {index}")
         if index < len(items) and items[index].origin is not None:
-            # How records are counted is not documented, so this is a hint and says so.
+            # How records are counted is not documented, so this is a hint, and is worded as one.
             parts.append(
-                f"which is {_within(page, items[index].origin)} if Sprinto counts within the type from 0"
+                f"which is {_within(page, items[index].origin)} if Sprinto counts from 0 within the type"
             )
     shown = details[:_FIELDS]
     known = [read_detail(items[0].entity_type, detail, known_field) for detail in shown if items]

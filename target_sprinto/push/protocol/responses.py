@@ -1,8 +1,8 @@
 """The calls of the push API, and what a response means: bytes in, a typed response or an error out. Pure.
 
-A call was performed: a 2xx with the documented shape, returned as one of the types below. Or it was not, or
-is in doubt: raised as an `ApiError`, whose `outcome` says which. Unknown fields are ignored; one that a
-decision needs and that is missing or of another type is an `UnexpectedResponse`, never a success.
+A call that was performed (a 2xx with the documented shape) returns one of the types below. A call that was
+not performed, or is in doubt, raises an `ApiError`, whose `outcome` says which. Unknown fields are ignored. A
+field that a decision needs, if missing or of the wrong type, is an `UnexpectedResponse`, never a success.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ STATES = frozenset({"active", "processing", "processed", "cancelled", "expired",
 
 
 SESSION_ID = r"\A[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}\Z"
-"""What a session's id looks like: it is a part of paths, and of commands that messages suggest."""
+"""The form of a session's id, which is put into paths, and into commands that messages suggest."""
 
 _Id = Annotated[str, msgspec.Meta(pattern=SESSION_ID)]
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_-]{1,40}\Z")]
-"""What messages name as it came. Whatever else is in its place may be a text that quotes values."""
+"""A word that messages may show unchanged. Any other string might be text that quotes values."""
 
 
-_MOST_ENTITY_TYPES = 10_000
+_MAX_ENTITY_TYPES = 10_000
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 
 _MAX_DECODED_BYTES = 2_000_000
-"""Of a response's body: decoded, small values take up to thirty times as much."""
+"""Maximum body to decode: once decoded, small values take up to thirty times as much memory."""
 
 
 class SessionStatus(msgspec.Struct, frozen=True):
-    """A session as create, status and close show it (Sprinto: Session Management)."""
+    """A session as create, status and close return it (Sprinto: Session Management)."""
 
     id: _Id
     state: _Word
@@ -56,28 +56,28 @@ class SessionStatus(msgspec.Struct, frozen=True):
 
     @property
     def expiry(self) -> str:
-        """When the session expires by itself, in Sprinto's own words; never empty."""
+        """When the session expires automatically, as Sprinto reports it; never empty."""
         return str(self.expires_at) if parse_time(self.expires_at) else "60 minutes after its last request"
 
     def counts(self) -> dict[str, int]:
         """Accepted records so far: ``{entity_type: int}``, without zeros.
 
-        Raises UnexpectedResponse where the status has none, or something that is not a count.
+        Raises UnexpectedResponse if the status has none, or one that is invalid.
         """
         try:
             counts = msgspec.convert(self.accepted_records_by_entity, dict[str, _Count])
         except msgspec.ValidationError as problem:
             raise errors.UnexpectedResponse(
-                f"The session's status has no `accepted_records_by_entity` that can be read: {problem}.",
+                f"The session's status has no valid `accepted_records_by_entity`: {problem}.",
                 "Without it the run cannot check what Sprinto accepted; ask Sprinto's support.",
             ) from None
-        if len(counts) > _MOST_ENTITY_TYPES:
-            raise _undocumented(f"The session's status counts more than {_MOST_ENTITY_TYPES:,} entity types.")
+        if len(counts) > _MAX_ENTITY_TYPES:
+            raise _undocumented(f"The session's status counts more than {_MAX_ENTITY_TYPES:,} entity types.")
         return {name: count for name, count in counts.items() if count}
 
     @property
     def retried(self) -> bool:
-        """Whether Sprinto says that it has tried once more to process the session."""
+        """Whether Sprinto reports that it retried processing the session."""
         return isinstance(self.retry_count, int) and self.retry_count >= 1
 
 
@@ -89,16 +89,16 @@ class IngestResult(msgspec.Struct, frozen=True):
     rejected_count_total: int | None = None
     validation_errors: list[Any] | None = None
     response: bytes = msgspec.field(default=b"", name="(the response itself)")
-    """The body, of a response that says something was rejected. It may quote values of records."""
+    """The body, if the response reports a rejection. It may quote values of records."""
 
     @property
     def rejected(self) -> bool:
-        """Whether an accepted page says that something in it was rejected."""
+        """Whether the response to an accepted page reports that something in it was rejected."""
         return bool(self.rejected_count_total or self.validation_errors)
 
 
 class IntegrationSessions(msgspec.Struct, frozen=True):
-    """How many sessions of an integration are in which state; only `processing` decides anything."""
+    """The number of an integration's sessions in each state. Only `processing` is required."""
 
     processing: int
     active: Any = None
@@ -115,7 +115,7 @@ class IntegrationStatus(msgspec.Struct, frozen=True):
     last_activity_at: Any = None
 
     def active_sessions(self) -> int:
-        """How many sessions are active. Raises UnexpectedResponse where that is not a number."""
+        """How many sessions are active. Raises UnexpectedResponse if that is not a number."""
         active = self.sessions.active
         if not isinstance(active, int) or isinstance(active, bool):
             raise _undocumented("The integration's status has no count of `active` sessions.")
@@ -123,7 +123,7 @@ class IntegrationStatus(msgspec.Struct, frozen=True):
 
 
 class ActivityPage(msgspec.Struct, frozen=True):
-    """One page of the activity log; events are kept as they came."""
+    """One page of the activity log; events are kept unchanged."""
 
     items: list[dict[str, Any]]
     next_page: int | None = None
@@ -140,16 +140,16 @@ def require_state(status: SessionStatus, documented: frozenset[str], action: str
 
 def _undocumented(message: str) -> errors.UnexpectedResponse:
     return errors.UnexpectedResponse(
-        message, "This is not read as success; ask Sprinto's support whether the API has changed."
+        message, "This is not treated as success; ask Sprinto's support whether the API has changed."
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Operation(Generic[_T]):
-    """A call of the push API. `action` is what messages call it, `path` follows the integration's.
+    """A call of the push API. `action` names it in messages; `path` follows the integration's path.
 
-    A `documented` status comes with a body that `response` decodes. That is made at the import: msgspec 0.22
-    crashes the process where two threads are the first to decode a type.
+    A response with the `documented` status has a body that `response` decodes. Decoders are made at import:
+    msgspec 0.22 crashes the process if two threads decode a type for the first time at once.
     """
 
     action: str
@@ -171,7 +171,7 @@ ACTIVITY = Operation("reading the activity log", "/activity", HTTPStatus.OK, Dec
 def parse_response(
     operation: Operation[_T], status: int, headers: Mapping[str, str], body: bytes, address: str
 ) -> _T:
-    """The typed response, or an `ApiError` that says what it means.
+    """The typed response. Raises the `ApiError` that any other response means.
 
     `address` names region and integration in messages.
     """
@@ -179,9 +179,9 @@ def parse_response(
         return _decode(operation, body)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise errors.UnexpectedResponse(
-            f"While {operation.action} Sprinto returned {status}, where its documentation"
-            f" says {operation.documented.value}.",
-            "This is not read as success; check for a proxy or gateway between this machine and Sprinto.",
+            f"While {operation.action} Sprinto returned {status} instead of the documented"
+            f" {operation.documented.value}.",
+            "This is not treated as success; check for a proxy or gateway between this machine and Sprinto.",
         )
     refusal = _refusal(operation, status, headers, body, f"While {operation.action} ({address})")
     refusal.status = status
@@ -234,11 +234,11 @@ _MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
     425: _NOT_NOW,
     429: _NOT_NOW,
 }
-"""By status: the error, how its message goes on, and its hint if the class has another or none."""
+"""By status: the error, the rest of its message, and its hint unless it is the class's own."""
 
 
-_ALSO_A_GATEWAYS = (errors.Unauthorized, errors.BadRequest)
-"""Errors whose status a proxy or gateway returns too, with a page of its own."""
+_ALSO_FROM_GATEWAYS = (errors.Unauthorized, errors.BadRequest)
+"""Errors whose status a proxy or gateway may return, too, with its own body."""
 
 _GATEWAY = "Check any proxy or gateway on the way, and `api_url`."
 _CHECK_THE_WAY = "Check `region`, `api_url` and any proxy or gateway between this machine and Sprinto."
@@ -263,7 +263,7 @@ def _refusal(
             f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
         )
     kind, what, hint = _meaning(status, retry_after)
-    if kind in _ALSO_A_GATEWAYS and body.strip() and not body.lstrip().startswith(b"{"):
+    if kind in _ALSO_FROM_GATEWAYS and body.strip() and not body.lstrip().startswith(b"{"):
         what, hint = ", in a response that is not JSON, so it may be a gateway's", _GATEWAY
     refusal = kind(f"{action}{what}.", hint)
     if kind is errors.Throttled:
@@ -284,7 +284,7 @@ def _meaning(status: int, retry_after: float | None) -> tuple[type[errors.ApiErr
 
 
 def _details(body: bytes) -> tuple[dict[str, object], ...]:
-    """What a refusal names, from `error.details[]` or `validation_errors[]`: which is not documented."""
+    """A rejection's details, from `error.details[]` or `validation_errors[]`; it is not documented which."""
     if len(body) > _MAX_DECODED_BYTES:
         return ()
     try:
@@ -299,12 +299,12 @@ def _details(body: bytes) -> tuple[dict[str, object], ...]:
 
 
 def objects(entries: Iterable[object]) -> tuple[dict[str, object], ...]:
-    """The first thousand of a response's errors that are objects: a page has a hundred records at most."""
+    """The first thousand of a response's errors that are objects: a page has at most a hundred records."""
     return tuple(islice((entry for entry in entries if isinstance(entry, dict)), 1000))
 
 
 def proxy_refused(status: int) -> errors.ProxyRefused:
-    """A proxy's refusal, whether it came as a response or while the tunnel was made."""
+    """The error for a proxy's refusal, received as a response or while the tunnel was made."""
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return errors.ProxyRefused(
             "The proxy asks for a login (407); this request did not reach Sprinto.",

@@ -1,4 +1,4 @@
-"""How long to wait before a request is sent again. Pure; growth and jitter are `backoff`'s."""
+"""How long to wait before a request is retried. Pure; `backoff` provides growth and jitter."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from target_sprinto.push.timing import Timings
 
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds to wait at least, from a `Retry-After` in seconds or as an HTTP date, the longest of several.
+    """Minimum seconds to wait, from a `Retry-After` in seconds or as an HTTP date; the longest of several.
 
-    `now` is the response's own `Date`, to which a date is relative; without it, this machine's clock.
-    None where the header is absent or cannot be read; a date that has passed is 0.
+    A date is relative to `now`, the response's own `Date`, or else to this machine's clock; a past date is 0.
+    None if the header is absent or invalid.
     """
-    # A header that was sent twice arrives as "3, 3"; a date has a comma of its own.
+    # A header that was sent twice arrives as "3, 3"; a date also contains a comma.
     values = re.findall(r"[A-Za-z]+,[^,]+|[^,]+", value or "")
-    seconds = [_seconds_to_wait(one.strip(), now or datetime.now(timezone.utc)) for one in values]
-    return max((one for one in seconds if one is not None), default=None)
+    seconds = [_seconds_to_wait(each.strip(), now or datetime.now(timezone.utc)) for each in values]
+    return max((each for each in seconds if each is not None), default=None)
 
 
 def _seconds_to_wait(text: str, now: datetime) -> float | None:
@@ -34,7 +34,7 @@ def _seconds_to_wait(text: str, now: datetime) -> float | None:
 
 
 class Backoff:
-    """When one call may be sent again, from now on and within `budget_seconds`."""
+    """When one call may be retried, within `budget_seconds` from now."""
 
     def __init__(
         self, budget_seconds: float, timings: Timings, clock: Callable[[], float] = time.monotonic
@@ -51,18 +51,18 @@ class Backoff:
         return self._clock() >= self._ends_at
 
     def next_delay(self, failure: ApiError) -> float:
-        """Seconds until the next try: exponential, full jitter, at least the failure's `retry_after`.
+        """Seconds until the next try: exponential with full jitter, at least the failure's `retry_after`.
 
-        Raises the failure itself if no time is left, or less than it asks for.
+        Raises the failure itself if no time is left, or less than its `retry_after`.
         """
-        least = failure.retry_after or 0.0
+        minimum = failure.retry_after or 0.0
         left = self._ends_at - self._clock()
-        if left > 0 and least <= left:
-            return min(left, max(least, backoff.full_jitter(next(self._ceilings))))
-        if self._budget and least:
+        if left > 0 and minimum <= left:
+            return min(left, max(minimum, backoff.full_jitter(next(self._ceilings))))
+        if self._budget and minimum:
             failure.advise(
                 failure.hint,
-                f" It asks to wait {least:g} s, which the time for retries ({self._budget:g} s in all) does"
+                f" It asks to wait {minimum:g} s, which the time for retries ({self._budget:g} s in all) does"
                 " not allow.",
             )
         raise failure

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 _LONGEST = 40
-"""Characters of a time: it is shown as it came."""
+"""Maximum characters of a time, which is shown unchanged."""
 
 
 def parse_time(value: object) -> datetime | None:
@@ -15,7 +15,7 @@ def parse_time(value: object) -> datetime | None:
     if not isinstance(value, str) or len(value) > _LONGEST:
         return None
     try:
-        # Python 3.10 reads no `Z`, and fractions of three or six digits only.
+        # Python 3.10 does not parse `Z`, nor fractions unless they have three or six digits.
         text = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", value.replace("Z", "+00:00"))
         time = datetime.fromisoformat(text)
         return time.astimezone(timezone.utc) if time.tzinfo else None
@@ -24,7 +24,7 @@ def parse_time(value: object) -> datetime | None:
 
 
 def parse_http_date(value: str | None) -> datetime | None:
-    """An HTTP date (RFC 9110) in UTC; None for anything else, and for a year that no clock shows."""
+    """An HTTP date (RFC 9110) in UTC; None for anything else, and for an implausible year."""
     try:
         date = parsedate_to_datetime(value or "")
         date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
@@ -42,7 +42,7 @@ def iso(moment: datetime | None) -> str:
 
 
 def with_time_left(expiry: str, now: datetime | None) -> str:
-    """An expiry in Sprinto's own words, and how long that is from `now`, by Sprinto's clock, if known."""
+    """An expiry as Sprinto reports it, with the time left from `now`, by Sprinto's clock, if known."""
     expires_at = parse_time(expiry)
     if expires_at is None or now is None:
         return expiry

@@ -1,4 +1,4 @@
-"""Applies a session that a run has left staged: for `sprintoctl`, with a person in the loop."""
+"""Applies a held session, for `sprintoctl`: with a person in the loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class HeldSession:
-    """A session that a run has left staged. `limit_seconds` limits each wait, and the processing."""
+    """A session that a run left open. `limit_seconds` limits each wait, and the processing."""
 
     def __init__(self, staged: StagedSession, limit_seconds: float) -> None:
         self._staged = staged
@@ -25,13 +25,13 @@ class HeldSession:
 
     @property
     def close_sent(self) -> bool:
-        """Whether it was closed, or may have been, so that it may still be applied."""
+        """Whether the session was closed, or may have been, so that it may still be applied."""
         return self._closing.close_sent
 
     def apply(self) -> None:
-        """Return once Sprinto has processed the session, from wherever an earlier try has left it.
+        """Apply the session, or continue an earlier attempt; return once Sprinto has processed it.
 
-        Raises as a run does, with the outcome of the session.
+        Raises the errors of a run, with the session's outcome.
         """
         try:
             response = None if self._is_closed() else self._closing.apply(self._limit)
@@ -48,8 +48,8 @@ class HeldSession:
             self._staged.retry_policy.cancelled.set()
 
     def _is_closed(self) -> bool:
-        """Whether the session is closed already; else it is ready to be closed, its counts being right."""
-        status = self._look()
+        """Whether the session is already closed; if not, it can be closed and its counts are correct."""
+        status = self._read_status()
         if not self.close_sent:
             timings = self._staged.client.timings
             try:
@@ -57,9 +57,9 @@ class HeldSession:
                 wait_for_other_sessions(self._staged, self._limit, silence)
                 self._staged.reconcile(0.0)
             except errors.SessionEnded:
-                # Another `apply` may have closed it meanwhile: if this look fails, it may be applied.
+                # Another `apply` may have closed it meanwhile: if this read fails, it may be applied.
                 self._closing.close_sent = True
-                status = self._look()
+                status = self._read_status()
                 if not self.close_sent:
                     raise
         if self.close_sent:
@@ -71,7 +71,7 @@ class HeldSession:
             )
         return self.close_sent
 
-    def _look(self) -> SessionStatus:
-        status = self._staged.look()
+    def _read_status(self) -> SessionStatus:
+        status = self._staged.read_status()
         self._closing.close_sent = status.state in CLOSED
         return status

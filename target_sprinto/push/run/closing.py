@@ -1,4 +1,4 @@
-"""`close(apply)`, sent until it has happened, with a look directly before each attempt."""
+"""Sends `close(apply)` until it takes effect, with a status check directly before each attempt."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from target_sprinto.push.transport.background import (
 log = logging.getLogger(__name__)
 
 CLOSED = frozenset({"processing", "processed", "failed"})
-"""States behind `close(apply)`."""
+"""States after `close(apply)`."""
 
-_MOST_LOOKS = 5
-"""So often a look is repeated because this process stood still meanwhile."""
+_MAX_STATUS_READS = 5
+"""How often the status is read again because this process was paused meanwhile."""
 
 
 class Closing:
@@ -48,19 +48,19 @@ class Closing:
         self.close_sent = False
 
     def apply(self, limit_seconds: float) -> SessionStatus | None:
-        """Close with `apply`; return once that has happened, as far as Sprinto's status can show it.
+        """Close with `apply`; return once it has taken effect, as far as Sprinto's status shows.
 
-        Returns the response, or None where the status alone showed it.
+        Returns the response, or None if only the status showed it.
 
-        Comes directly after `reconcile`, whose last look is the one before the first attempt; before each
-        later one the session is looked at again. `moved` is called with APPLY_SENT before an attempt, and
-        with APPLY_DID_NOT_HAPPEN once every attempt so far was definitely not performed.
+        Call it directly after `reconcile`, whose last status check also counts for the first attempt; before
+        each later one the status is read again. `moved` is called with APPLY_SENT before an attempt, and
+        with APPLY_DID_NOT_HAPPEN if every attempt so far was definitely not performed.
         """
         self._staged.interrupted()
         try:
             return self._until_closed(limit_seconds)
         except ApiError:
-            # A signal that cut the tries of the close short says more than the last of them.
+            # A signal that cut the attempts short explains the end better than the last failure.
             self._staged.interrupted()
             raise
 
@@ -71,7 +71,7 @@ class Closing:
         for attempt, seconds in enumerate(self._timings.poll_intervals()):
             if attempt:
                 interruptible_sleep(seconds, self._check)
-            if (attempt or self._staged.stood_still()) and not self._may_close(until):
+            if (attempt or self._staged.was_paused()) and not self._may_close(until):
                 return None
             self._note_close(sent=True)
             try:
@@ -88,7 +88,7 @@ class Closing:
         raise AssertionError("the intervals never end")
 
     def _attempt(self, one_try: RetryPolicy, until: float) -> SessionStatus:
-        """Send one close. Its response is not waited for so long that no time is left to look instead."""
+        """Send one close. The wait for its response leaves time to read the status instead."""
         client = self._staged.client
         seconds = max(self._timings.shutdown_request_timeout, (until - time.monotonic()) * 0.75)
         deadline = Deadline(seconds, self._interrupted, self._timings.signal_shutdown_timeout / 3)
@@ -99,31 +99,31 @@ class Closing:
             raise errors.ResponseLost("While closing the session no response came in time.") from None
 
     def _interrupted(self) -> None:
-        # Its time runs from the signal on, not from the end of this attempt.
+        # The grace period begins with the signal, not at the end of this attempt.
         self._staged.grace()
         self._staged.interrupted()
 
     @property
     def _check(self) -> InterruptCheck:
-        """Without an attempt in doubt an interruption ends this at once, so that it can be discarded."""
+        """With no attempt in doubt, an interruption ends the close at once, to discard the session."""
         return self._staged.grace if self._in_doubt else self._staged.interrupted
 
     def _until_next_attempt(self, failure: ApiError, backoff: Backoff, until: float) -> float:
-        """Seconds to wait. Raises where there is to be no next attempt."""
-        # A refusal of a later attempt says nothing of an earlier one.
+        """Seconds until the next attempt. Raises if there is none."""
+        # The failure of a later attempt does not resolve an earlier one.
         decisive = self._in_doubt or failure
-        wait, what = 0.0, "Checking whether the close took effect."
+        wait, next_step = 0.0, "Checking whether the close took effect."
         if isinstance(failure, RETRYABLE):
             try:
                 wait = backoff.next_delay(failure)
             except ApiError:
                 raise name_limit(decisive) from None
-            what = f"Trying again in {wait:.1f} s."
+            next_step = f"Trying again in {wait:.1f} s."
         elif not (is_in_doubt(failure) or isinstance(failure, errors.Conflict)):
             raise decisive from None
         if time.monotonic() >= until:
             raise name_limit(decisive) from None
-        log.warning("%s %s", failure.brief, what)
+        log.warning("%s %s", failure.brief, next_step)
         return wait
 
     def _note_close(self, *, sent: bool) -> None:
@@ -132,25 +132,25 @@ class Closing:
             self._moved(Event.APPLY_SENT if sent else Event.APPLY_DID_NOT_HAPPEN)
 
     def _may_close(self, until: float) -> bool:
-        """Look directly before an attempt: True if it may be sent, False if the session is closed already.
+        """Check the status directly before an attempt; return False if the session is already closed.
 
-        Raises SessionEnded or CountMismatch for what has changed since.
+        Raises SessionEnded or CountMismatch if the session has changed meanwhile.
         """
         began = time.monotonic()
-        for looks, seconds in enumerate(self._timings.poll_intervals(), 1):
+        for reads, seconds in enumerate(self._timings.poll_intervals(), 1):
             try:
-                status = self._staged.look_until(until, self._check)
+                status = self._staged.read_status_until(until, self._check)
                 if status.state in CLOSED:
                     self._note_close(sent=True)
                     return False
                 can_close = self._staged.can_close(status)
             except ApiError as failure:
-                # What is read here says nothing of a close in doubt.
+                # A failure to read the status does not resolve a close in doubt.
                 raise self._in_doubt or failure from None
             if not can_close:
                 raise self._ended_by_another(status)
             if self._staged.tolerates(status):
-                if looks >= _MOST_LOOKS or not self._staged.stood_still():
+                if reads >= _MAX_STATUS_READS or not self._staged.was_paused():
                     return True
             elif (
                 self._staged.compare(status) is Comparison.DIFFERENT
@@ -168,6 +168,6 @@ class Closing:
             temporary=nothing_was_applied(status.state),
         )
         if not (status.state == "expired" and self._in_doubt):
-            # From `expired` a lost close may still apply it.
+            # A close in doubt may still apply an expired session.
             ended.session_outcome = f"According to its status {describe_end(status.state)}."
         return ended

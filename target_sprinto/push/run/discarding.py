@@ -1,4 +1,4 @@
-"""Discards a session and makes sure of it, in time: for a run that failed, and for `sprintoctl`."""
+"""Discards a session and confirms it before a deadline: for a failed run, and for `sprintoctl`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from target_sprinto.push.transport.background import (
 
 _T = TypeVar("_T")
 
-_HOPELESS = (
+_FINAL_ERRORS = (
     errors.ClientClosed,
     errors.Unauthorized,
     errors.NotFound,
@@ -31,16 +31,16 @@ _HOPELESS = (
     errors.Redirected,
 )
 
-_MOST_REFUSALS = 2
+_MAX_FINAL_ERRORS = 2
 
-_LOOK_AFTER_SECONDS = 0.5
+_STATUS_AFTER_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class DiscardResult:
-    """How an attempt to discard ended, and a sentence that says so. `temporary`: a later run may succeed.
+    """The outcome of a discard; `sentence` describes it. `temporary`: a later run may succeed.
 
-    `state` is the session's final one, or None if the discard could not be confirmed.
+    `state` is the session's final state, or None if the discard could not be confirmed.
     """
 
     state: str | None
@@ -54,7 +54,7 @@ class DiscardResult:
 
 
 class _Hedged(Generic[_T]):
-    """One call, sent again beside itself after `again_after` seconds: the first response counts."""
+    """A hedged call: sent again if no response comes within `again_after` seconds; the first one counts."""
 
     def __init__(self, call: Callable[[RetryPolicy], _T], deadline: Deadline, again_after: float) -> None:
         self._call = call
@@ -62,17 +62,17 @@ class _Hedged(Generic[_T]):
         self._again_after = again_after
         self._under_way: list[Future[_T]] = []
         self._sent_at = 0.0
-        self._refusals = 0
+        self._failures = 0
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether it was rejected for good: a key that is rejected once may be accepted the next time."""
-        return self._refusals >= _MOST_REFUSALS
+    def keeps_failing(self) -> bool:
+        """Whether the call keeps failing with final errors: even a rejected key may be accepted next time."""
+        return self._failures >= _MAX_FINAL_ERRORS
 
     def ask(self, seconds: float) -> _T | None:
-        """The first response that comes within `seconds`, or before the deadline; None if there is none.
+        """The first response within `seconds` and before the deadline, or None.
 
-        Raises a SprintoError for a call that failed, in whatever way.
+        Raises a SprintoError if a call failed, whatever the cause.
         """
         if not self._under_way or time.monotonic() - self._sent_at >= self._again_after:
             left = max(0.1, self._deadline.remaining())
@@ -90,9 +90,11 @@ class _Hedged(Generic[_T]):
         try:
             return ended[0].result()
         except errors.SprintoError as failure:
-            self._refusals += isinstance(failure, _HOPELESS) and not isinstance(failure, errors.NotVisible)
+            self._failures += isinstance(failure, _FINAL_ERRORS) and not isinstance(
+                failure, errors.NotVisible
+            )
             raise
-        except Exception:  # noqa: BLE001 - a run that ends has to say where its session stands, whatever happens
+        except Exception:  # noqa: BLE001 - a run that ends must report its session's outcome, whatever happens
             raise errors.ResponseLost("No response came in time.") from None
 
     def _try(self, seconds: float) -> Callable[[], _T]:
@@ -100,32 +102,31 @@ class _Hedged(Generic[_T]):
 
 
 def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
-    """Close with `discard` until a status confirms it, or until the deadline.
+    """Send `close(discard)` until the status confirms it, or until the deadline.
 
-    Never raises an ApiError: what went wrong is in the sentence. `expiry` says when the session ends
-    by itself.
+    Never raises an ApiError: the result's sentence names the failure. `expiry` is when the session expires.
     """
     accepted = False
     failure: errors.SprintoError | None = None
     one_try = client.timings.shutdown_request_timeout
     close = _Hedged(lambda retry_policy: client.discard_session(session_id, retry_policy), deadline, one_try)
-    look = _Hedged(lambda retry_policy: client.session_status(session_id, retry_policy), deadline, one_try)
+    poll = _Hedged(lambda retry_policy: client.session_status(session_id, retry_policy), deadline, one_try)
     for seconds in client.timings.poll_intervals():
         try:
-            # A slow response is not waited for: the status may show sooner what has happened.
-            accepted = accepted or close.ask(_LOOK_AFTER_SECONDS) is not None
-        except errors.SprintoError as refusal:
-            failure = refusal
+            # Do not wait for a slow response: the status may show the outcome sooner.
+            accepted = accepted or close.ask(_STATUS_AFTER_SECONDS) is not None
+        except errors.SprintoError as error:
+            failure = error
         if not deadline.remaining():
             break
         try:
-            status = look.ask(one_try)
-        except errors.SprintoError as refusal:
-            failure = refusal
+            status = poll.ask(one_try)
+        except errors.SprintoError as error:
+            failure = error
         else:
             if status is not None and status.state != "active":
                 return _ended(session_id, status.state)
-        if close.is_hopeless or look.is_hopeless or seconds >= deadline.remaining():
+        if close.keeps_failing or poll.keeps_failing or seconds >= deadline.remaining():
             break
         time.sleep(seconds)
     reason = f" ({failure.code})" if failure is not None else ""

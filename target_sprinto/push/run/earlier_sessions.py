@@ -1,4 +1,4 @@
-"""The wait for other sessions of the integration that Sprinto is still processing."""
+"""Waits for other sessions of the integration that Sprinto is still processing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 import time
 
 from target_sprinto.push import errors
-from target_sprinto.push.protocol.activity_log import logged_sessions
+from target_sprinto.push.activity_log_reader import read_events
+from target_sprinto.push.protocol.activity_log import LOOK_BACK, logged_sessions
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import interruptible_sleep, interruptibly
@@ -15,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_alive_seconds: float) -> None:
-    """Return once no other session is processed any more, or with a warning after `limit_seconds`.
+    """Return once no other session is being processed, or with a warning after `limit_seconds`.
 
-    Sessions closed earlier are processed first: Sprinto's order between them is not documented. Our own
-    session is looked at where it would be silent for `keep_alive_seconds`, and as soon as none is active any
-    more. Raises SessionEnded if it was ended meanwhile.
+    Sprinto does not document in which order it processes sessions, so those closed earlier go first. The
+    run's own session is read before it is silent for longer than `keep_alive_seconds`, and once no session
+    is active. Raises SessionEnded if it ended meanwhile, or CountMismatch.
     """
     until = time.monotonic() + limit_seconds
     failed = _FailedSession(staged)
@@ -31,7 +32,7 @@ def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_al
         inactive = sessions.active == 0 and not seen_inactive
         if inactive or staged.client.session_silence() >= keep_alive_seconds:
             seen_inactive = seen_inactive or inactive
-            staged.require_closable(staged.look())
+            staged.require_closable(staged.read_status())
         if not sessions.processing and not failed.will_be_retried(sessions.failed):
             return
         if time.monotonic() >= until:
@@ -44,7 +45,7 @@ def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_al
 
 
 class _FailedSession:
-    """The session opened before ours, where it has failed."""
+    """The session opened before this run's, if it has failed."""
 
     def __init__(self, staged: StagedSession) -> None:
         self._staged = staged
@@ -53,9 +54,9 @@ class _FailedSession:
         self._watch: ProcessingWatch
 
     def will_be_retried(self, count: object) -> bool:
-        """Whether Sprinto has still to retry it, where so many sessions have failed.
+        """Whether Sprinto is still going to retry the session. `count` is how many sessions have failed.
 
-        The count alone does not say when a session failed. It is looked up again where the count has risen.
+        The count does not show when a session failed, so the session is looked up whenever it has risen.
         """
         if not isinstance(count, int) or count <= 0:
             return False
@@ -69,7 +70,7 @@ class _FailedSession:
         try:
             status = interruptibly(lambda: client.session_status(session_id, once), self._staged.interrupted)
         except errors.ApiError:
-            # An old session may be unknown by now.
+            # Sprinto may no longer know an old session.
             return False
         return (
             status.state in {"failed", "processing"}
@@ -78,7 +79,11 @@ class _FailedSession:
 
     def _opened_before(self) -> str | None:
         try:
-            logged = logged_sessions(self._staged.logged_events(self._staged.interrupted))
+            staged = self._staged
+            events = interruptibly(
+                lambda: list(read_events(staged.client, LOOK_BACK, staged.retry_policy)), staged.interrupted
+            )
+            logged = logged_sessions(events)
         except errors.ApiError as failure:
             log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
             return None

@@ -1,4 +1,4 @@
-"""Callbacks of a run: who observes it, and who takes the records that Sprinto rejects."""
+"""Callbacks of a run: for observing it, and for the records that Sprinto rejects."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from target_sprinto.push.protocol.responses import SessionStatus
 
 
 class RunObserver:
-    """Does nothing. `on_request` and `on_page_accepted` are called from several threads."""
+    """Callbacks that do nothing. `on_request` and `on_page_accepted` are called from several threads."""
 
     def on_phase(self, phase: Phase) -> None:
-        """The run has come to this phase."""
+        """The run has entered this phase."""
 
     def on_session(self, session: SessionStatus) -> None:
-        """This is the run's session."""
+        """The run's session has been created."""
 
     def on_page_built(self, page: Page) -> None:
         """A page is complete, in the order of the input; it has not been sent."""
 
     def on_request(self, page: Page) -> None:
-        """A request with the page, or with a part of it, is about to go out."""
+        """A request with the page, or with a part of it, is about to be sent."""
 
     def on_page_accepted(self, page: Page) -> None:
         """Sprinto has staged the page, or a part of it."""
 
     def before_hold(self) -> None:
-        """The session is about to be left for a user to apply: if this raises, it is discarded."""
+        """The session is about to be held for approval; if this raises, it is discarded."""
 
 
 class Rejects(Protocol):
-    """Where records go that Sprinto rejects, if the run is not to fail for them.
+    """Receives the records that Sprinto rejects, if they are not to fail the run.
 
     Called from several threads.
     """
 
     def keep(self, rejects: Sequence[Reject]) -> None:
-        """They seem to be to blame: on disk, if anywhere, when this returns. Then the rest is sent."""
+        """These are presumably invalid. Any storing is done when this returns: the rest is sent then."""
 
     def withdraw(self, rejects: Sequence[Reject]) -> None:
-        """They were not, or not they alone."""
+        """These were not the invalid records, or not the only ones."""
 
     def confirm(self, rejects: Sequence[Reject]) -> None:
-        """They were. Raises where these are too many."""
+        """These were the invalid records. Raises if there are too many."""
 
     def accepted(self, page: Page) -> None:
         """The page was accepted."""
 
     def raise_if_none_accepted(self, accepted: Mapping[str, int]) -> None:
-        """Raise where nothing of an entity type was accepted: ``{entity_type: int}`` is what was."""
+        """Raise if no record of an entity type was accepted. `accepted` is ``{entity_type: int}``."""

@@ -1,4 +1,4 @@
-"""What takes the place of a run where nothing is sent: its pages are made, and a subclass looks at them."""
+"""A run that sends nothing: it builds the pages, and a subclass inspects them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from target_sprinto.push.transport.background import Deadline, InterruptCheck
 
 
 class OfflineRun:
-    """Makes the pages of a run. `interrupted` may raise to end it."""
+    """Builds the pages of a run. `interrupted` may raise to end it."""
 
     open_session: str | None = None
 
@@ -22,17 +22,17 @@ class OfflineRun:
             self._look_at(page)
 
     def flush(self) -> None:
-        """Make a page of what was gathered so far, if there is anything."""
+        """Make a page of the records gathered so far, if there are any."""
         if page := self._builder.flush():
             self._look_at(page)
 
     def finish(self) -> RunResult:
-        """The input has ended: make the last page."""
+        """Make the last page at the end of the input."""
         self.flush()
         return self.abort()
 
-    def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - nothing takes time
-        """No session was opened."""
+    def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - there is nothing to wait for
+        """End the run; no session was opened."""
         return RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
 
     def _look_at(self, page: Page) -> None:

@@ -1,4 +1,4 @@
-"""The opening of a run's session, and the check whether there is one if the response is lost."""
+"""Opens a run's session, and checks whether it exists if the response is lost."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ SESSION_EXPIRES_AFTER = timedelta(minutes=60)
 """Default time after its last request (Sprinto: Session Management)."""
 
 CLOCK_SKEW = timedelta(minutes=5)
-"""By how much the clocks of Sprinto's own machines may differ."""
+"""How far the clocks of Sprinto's own machines may differ."""
 
 
 class SessionOpener:
-    """One session being opened, on its way from `wait` on.
+    """Opens one session; `wait` starts it.
 
-    `reference` names this run and no other. Another active session is dealt with as `policy` says.
+    `reference` is unique to this run. `policy` says what to do about another active session.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class SessionOpener:
         self._began = self._lost_at = time.monotonic()
         self._conflict = ConflictResolver(client, policy, retry_policy)
         self._response: Future[SessionStatus] = Future()
-        self._refused = False
+        self._in_conflict = False
 
     def wait(self, check: InterruptCheck) -> SessionStatus:
-        """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
+        """Start, and wait for the session. Raises the ApiError of the create, or what `check` raises."""
         return result_of(in_background(self._create, self._response), check)
 
     def _create(self) -> SessionStatus:
-        """Create, as often as that is safe.
+        """Create the session, with retries while they are safe.
 
-        A create in doubt is retried: if it was performed, Sprinto responds with a conflict, and the session
-        in the way is our own.
+        A create in doubt is retried: if it was performed, the retry gets a conflict, and the active session
+        is this run's own.
         """
         lost: ApiError | None = None
         retry_policy, delay = self._retry_policy, self._client.timings.create_retry_delay
@@ -75,12 +75,12 @@ class SessionOpener:
                 )
             except ApiError as failure:
                 if lost is None and self._conflict.is_in_the_way(failure):
-                    self._make_room(failure)
+                    self._clear_conflict(failure)
                     continue
                 if isinstance(failure, errors.Conflict):
                     return self._recover()
                 if not is_in_doubt(failure):
-                    # A refusal of a later try says nothing of the earlier one.
+                    # The failure of a later attempt does not resolve the earlier one.
                     raise lost or failure from None
                 if lost is None:
                     self._lost_at = time.monotonic()
@@ -100,21 +100,21 @@ class SessionOpener:
                     )
                 return session
 
-    def _make_room(self, failure: ApiError) -> None:
-        self._refused = True
+    def _clear_conflict(self, failure: ApiError) -> None:
+        self._in_conflict = True
         if not self._retry_policy.cancelled.is_set():
             self._conflict.clear_the_way(failure)
-        self._refused = False
+        self._in_conflict = False
         if self._retry_policy.cancelled.is_set():
             raise failure
 
     def _recover(self) -> SessionStatus:
-        """Our own session, its response lost: active or ended, nothing accepted. Else SessionConflict."""
+        """This run's own session after a lost response, if it is still empty. Else raises SessionConflict."""
         try:
             found = self._find_in_log(self._retry_policy, self._client.timings.max_count_lag)
             status = self._client.session_status(found.id, self._retry_policy) if found else None
         except ApiError as failure:
-            # That a GET was definitely not performed says nothing of the create.
+            # A GET that was definitely not performed does not resolve the create.
             sentence = textwrap.shorten(failure.message.partition(". ")[0].rstrip("."), 120, placeholder=" …")
             raise _may_be_ours(f"which run opened it could not be determined: {sentence}") from None
         if status is None:
@@ -126,14 +126,14 @@ class SessionOpener:
         return status
 
     def resolve(self, deadline: Deadline) -> SessionStatus | None:
-        """The session that was opened anyway, for a run that ends by `deadline`.
+        """The session that was opened after all, for a run that must end by `deadline`.
 
-        Waits for the response, then asks the activity log. None where it cannot be decided; raises the
-        ApiError where it definitely was not opened.
+        Waits for the response, then reads the activity log. Returns None if the outcome stays unknown, and
+        raises the ApiError if the session was definitely not opened.
         """
-        if self._response.cancel() or self._refused:
-            # A KeyboardInterrupt came before its thread had begun; or what is under way is a look at what is
-            # in the way, and no other create follows.
+        if self._response.cancel() or self._in_conflict:
+            # A KeyboardInterrupt came before the thread had started, or the thread is only dealing with the
+            # other session: no further create follows.
             raise errors.NotConnected("No session was opened.")
         # Half of the time is for the response; the rest is for the log, and for the discard that follows.
         try:
@@ -157,16 +157,16 @@ class SessionOpener:
         return None
 
     def describe_unknown(self, latest: datetime) -> str:
-        """What to say of a session that may be open until then."""
+        """A sentence about a session that may be open until `latest`."""
         return (
             f"A session of this run may be open until {latest:%Y-%m-%dT%H:%M:%SZ} (reference"
             f" {self._reference!r}); until then another run may fail with a session conflict."
         )
 
     def _find_in_log(self, retry_policy: RetryPolicy, seconds: float) -> SessionStatus | None:
-        """The session that the log says was created by this run. The log may lag: it is read for `seconds`.
+        """The session that this run created, according to the activity log.
 
-        It is not read for longer than such a lag may be, counted from the loss.
+        The log may lag, so it is polled for `seconds`, but not beyond the maximum lag after the loss.
         """
         seconds = min(seconds, self._lost_at + self._client.timings.max_count_lag - time.monotonic())
         until = time.monotonic() + seconds
@@ -174,7 +174,7 @@ class SessionOpener:
             is_last = time.monotonic() >= until
             age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
             if is_last or self._client.known_server_time() is None:
-                # By this machine's clock, or a proxy's, Sprinto's may be behind.
+                # Sprinto's clock may be behind this machine's, or a proxy's.
                 age = LOOK_BACK
             found = created_under(self._reference, read_events(self._client, age, retry_policy))
             if found is not None:

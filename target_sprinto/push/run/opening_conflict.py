@@ -1,8 +1,8 @@
-"""Another session is active: name it, wait for it, or discard it and open a new one.
+"""Handles another active session: names it, waits for it, or discards it so that a new one can be opened.
 
-Looking never keeps a session alive: whether a status call counts as a request on the session, and so puts off
-its expiry, is not documented. So whatever is repeated reads `/status`, which only counts sessions, and the
-activity log. A session's own status is read twice at most, and only before it is discarded.
+Watching a session must not keep it alive, and it is not documented whether reading its status extends its
+expiry. So repeated checks read only the integration's `/status`, which counts sessions, and the activity
+log. The session's own status is read at most twice, and only before it is discarded.
 """
 
 from __future__ import annotations
@@ -12,28 +12,19 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import backoff
 
 from target_sprinto.push import errors
-from target_sprinto.push.activity_log_reader import cut_off, read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.protocol import arguments
-from target_sprinto.push.protocol.activity_log import (
-    LOOK_BACK,
-    LoggedSession,
-    SessionLook,
-    logged_sessions,
-    shows_life,
-)
+from target_sprinto.push.protocol.activity_log import SessionLook, shows_life
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.protocol.timestamps import iso
 from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.run.active_session import ActiveSession, find_active_session
 from target_sprinto.push.run.discarding import discard_session
-from target_sprinto.push.text import short
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import Deadline
 
@@ -41,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 _BUSY = (errors.Throttled, errors.NotConnected, errors.ResponseLost)
-"""While waiting these say nothing of the other session."""
+"""While waiting, these errors do not show whether the other session has ended."""
 
 
 class OnActiveSession(enum.Enum):
@@ -54,10 +45,10 @@ class OnActiveSession(enum.Enum):
 
 @dataclass(frozen=True)
 class ConflictPolicy:
-    """What to do, and its limits in seconds. `choice` also takes the value of its enum.
+    """What to do about another active session. `choice` also accepts its enum's value.
 
-    `discard` takes over only sessions whose reference begins with `own_prefix`: by default the run's own
-    `reference_prefix`. Raises ConfigError.
+    `discard` takes over only sessions with a reference of `own_prefix`, by default the run's own
+    `reference_prefix`, and a run's uuid. Raises ConfigError.
     """
 
     choice: OnActiveSession | str = OnActiveSession.FAIL
@@ -73,53 +64,15 @@ class ConflictPolicy:
             require_text("own_prefix", self.own_prefix)
 
 
-@dataclass(frozen=True)
-class ActiveSession:
-    """The session in the way, as the activity log shows it. `now` is Sprinto's time, if it is known.
-
-    `log_is_whole`: nothing of the log was cut off.
-    """
-
-    session: LoggedSession
-    now: datetime | None
-    log_is_whole: bool = True
-
-    def describe(self) -> str:
-        """Id, age, reference and last event, in a clause."""
-        parts = [f"session {self.session.id}"]
-        if self.session.created_at:
-            parts.append(f"opened {_when(self.session.created_at, self.now)}")
-        reference = self.session.reference
-        parts.append(f"reference '{short(reference, 64)}'" if reference else "reference not shown")
-        if self.session.last_at:
-            parts.append(f"last event {_when(self.session.last_at, self.now)}")
-        return ", ".join(parts)
-
-    def was_left_by(self, own_prefix: str | None) -> bool:
-        """Whether it is this pipeline's own, and not held."""
-        # A prefix may hold a slash itself: what follows it must be the uuid alone.
-        return (self.session.reference or "").rpartition("/")[0] == own_prefix
-
-
-def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveSession | None:
-    """The session opened last, if the activity log shows one. Raises ApiError where it cannot be read.
-
-    By the API's rule only one session is active, so if one is, it is this one.
-    """
-    events, is_whole = cut_off(read_events(client, LOOK_BACK, retry_policy))
-    sessions = logged_sessions(events)
-    return ActiveSession(sessions[0], client.known_server_time(), is_whole) if sessions else None
-
-
 class ConflictResolver:
-    """One run's dealings with the session in its way."""
+    """Resolves one run's conflict with another active session."""
 
     def __init__(self, client: ApiClient, policy: ConflictPolicy, retry_policy: RetryPolicy) -> None:
         self._client = client
         self._policy = policy
         self._retry_policy = retry_policy
         self._until = time.monotonic() + policy.wait_seconds
-        self._intervals = _ask_intervals(client.timings)
+        self._intervals = _check_intervals(client.timings)
         self._is_waiting = False
         self._had_another_try = False
         self._has_taken_over = False
@@ -130,16 +83,16 @@ class ConflictResolver:
         return self._policy.choice is OnActiveSession.WAIT
 
     def is_in_the_way(self, failure: ApiError) -> bool:
-        """Whether a create failed like this because of another session, or while waiting may have."""
+        """Whether a create failed because of another session, or may have while waiting."""
         busy = isinstance(failure, errors.Throttled) or (
             self._is_waiting and isinstance(failure, errors.NotConnected)
         )
         return isinstance(failure, errors.Conflict) or (self.waits_for_others and busy)
 
     def clear_the_way(self, failure: ApiError) -> None:
-        """Return when `create` is worth another try. Raises SessionConflict where it is not.
+        """Return once `create` is worth retrying. Raises SessionConflict if it is not.
 
-        `failure` is what create has just raised.
+        `failure` is the error that `create` raised.
         """
         if self.waits_for_others:
             return self._wait(failure)
@@ -151,11 +104,11 @@ class ConflictResolver:
         return self._take_over(blocker)
 
     def describe(self) -> str:
-        """What the activity log shows of the session in the way, in a clause."""
+        """The session in the way according to the activity log, in a clause."""
         return _named(self._find())
 
     def error(self, blocker: ActiveSession | None, why: str = "") -> SessionConflict:
-        """The error that names what is in the way, `why` nothing was done about it, and what to do."""
+        """An error that names the session in the way, `why` the run does not proceed, and what to do."""
         policy = OnActiveSession(self._policy.choice)
         wait = ", or pass `on_conflict=ConflictPolicy('wait')`" if policy is OnActiveSession.FAIL else ""
         conflict = SessionConflict(
@@ -171,22 +124,22 @@ class ConflictResolver:
     def _wait(self, failure: ApiError) -> None:
         """Return once no session is active."""
         if not self._is_waiting:
-            log.warning("Waiting for another session to end, for %.0f s at most.", self._policy.wait_seconds)
+            log.warning("Waiting for another session to end, for up to %.0f s.", self._policy.wait_seconds)
             self._is_waiting = True
         last = self._poll_until_none_is_active(self._until, failure, _BUSY)
         if last is None:
             return
         why = f"waited {self._policy.wait_seconds:g} s"
         if not isinstance(last, errors.Conflict):
-            why += f"; unknown if it ended ({last.code})"
+            why += f"; unknown whether it ended ({last.code})"
         raise self.error(self._find(), why)
 
     def _poll_until_none_is_active(
         self, until: float, failure: ApiError, tolerated: tuple[type[ApiError], ...]
     ) -> ApiError | None:
-        """None once no session is active, or the run has ended; at `until`, how the last request failed.
+        """Return None once no session is active or the run has ended; at `until`, the last failure.
 
-        A Conflict means that a session was active. Raises an ApiError that is not `tolerated`.
+        A Conflict means that a session was active. Raises any ApiError that is not `tolerated`.
         """
         while (left := until - time.monotonic()) > 0:
             wanted = max(next(self._intervals), failure.retry_after or 0.0)
@@ -201,7 +154,7 @@ class ConflictResolver:
         return failure
 
     def _count_active(self) -> int | None:
-        """How many sessions are active; None where that cannot be read."""
+        """The number of active sessions, or None if it cannot be read."""
         try:
             return self._client.integration_status(self._retry_policy).active_sessions()
         except ApiError as failure:
@@ -211,11 +164,11 @@ class ConflictResolver:
     # Taking over
 
     def _take_over(self, blocker: ActiveSession) -> None:
-        """Discard a session that a dead run of this pipeline left. Raises SessionConflict for any other."""
+        """Discard a session left by a crashed run of this pipeline. Raises SessionConflict for any other."""
         if self._has_taken_over:
-            raise self.error(blocker, "a run takes over one session, no more")
+            raise self.error(blocker, "a run takes over only one session")
         if not blocker.was_left_by(self._policy.own_prefix):
-            raise self.error(blocker, "only what this pipeline left itself is taken over")
+            raise self.error(blocker, "only sessions that this pipeline left are taken over")
         status = self._read(blocker)
         if status.state != "active":
             if self._may_try_again():
@@ -227,12 +180,12 @@ class ConflictResolver:
             log.warning(
                 "Waiting %.0f s for a sign of life of %s, without touching it.", missing, blocker.session.id
             )
-            self._intervals = _ask_intervals(self._client.timings)
+            self._intervals = _check_intervals(self._client.timings)
             until = time.monotonic() + missing
             if self._poll_until_none_is_active(until, errors.Conflict(""), (ApiError,)) is None:
                 return
-            status = self._require_dead(blocker, first)
-            # Its ages are those of now.
+            status = self._require_stale(blocker, first)
+            # So that its ages are current.
             blocker = replace(blocker, now=self._client.known_server_time())
         deadline = Deadline(self._client.timings.shutdown_timeout)
         message = blocker.describe()
@@ -241,8 +194,8 @@ class ConflictResolver:
         if result.state is None:
             raise self.error(blocker)
 
-    def _require_dead(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
-        """Look once more. Raises SessionConflict where the session, or a newer one, shows a sign of life."""
+    def _require_stale(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
+        """Check again. Raises SessionConflict if the session, or a newer one, shows a sign of life."""
         again = self._find()
         if again is None or not again.log_is_whole or again.session.id != blocker.session.id:
             raise self.error(again)
@@ -263,7 +216,7 @@ class ConflictResolver:
             raise self.error(blocker, f"its status could not be read ({failure.code})") from None
 
     def _may_try_again(self) -> bool:
-        """Whether a create whose obstacle has gone is sent once more: once in a run."""
+        """Whether a create is retried because the other session has ended: once per run."""
         first_time, self._had_another_try = not self._had_another_try, True
         return first_time
 
@@ -275,10 +228,10 @@ class ConflictResolver:
             return None
 
 
-def _ask_intervals(timings: Timings) -> Iterator[float]:
-    """Seconds between one request and the next that check whether another session has ended.
+def _check_intervals(timings: Timings) -> Iterator[float]:
+    """Yield the seconds between checks whether another session has ended.
 
-    They double up to a minute. The jitter keeps runs that were started together from asking together.
+    They double up to a minute. The jitter spreads the requests of runs that started together.
     """
     interval = timings.conflict_poll_interval
     while True:
@@ -288,11 +241,3 @@ def _ask_intervals(timings: Timings) -> Iterator[float]:
 
 def _named(blocker: ActiveSession | None) -> str:
     return blocker.describe() if blocker else "the activity log does not show which"
-
-
-def _when(moment: datetime, now: datetime | None) -> str:
-    if now is None:
-        return f"at {iso(moment)}"
-    minutes, seconds = divmod(max(0, int((now - moment).total_seconds())), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min ago" if hours else f"{minutes} min {seconds} s ago"

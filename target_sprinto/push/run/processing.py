@@ -1,4 +1,4 @@
-"""The wait for `processed`, once a session was closed with `apply`."""
+"""Waits for `processed` after a session was closed with `apply`."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ log = logging.getLogger(__name__)
 
 
 def wait_until_processed(staged: StagedSession, response: SessionStatus | None, limit_seconds: float) -> None:
-    """Poll until the session is processed, with the counts that were sent.
+    """Poll until the session is processed with the counts that were sent.
 
-    Counts below them may lag, here as before the close. Raises ProcessingFailed, ProcessingTimeout,
-    or CountMismatch, seen only after all was applied.
+    Lower counts may be lagging, as before the close. Raises ProcessingFailed, ProcessingTimeout, or, if the
+    records were already applied, CountMismatch.
     """
     timings = staged.client.timings
     until = time.monotonic() + limit_seconds
     watch = ProcessingWatch(timings.failed_final_after)
-    refused_since: float | None = None
+    unreadable_since: float | None = None
     processed_since: float | None = None
     for seconds in timings.poll_intervals():
         try:
-            status = staged.look_until(until, staged.grace)
-        except (errors.NotFound, errors.Unauthorized) as refusal:
-            refused_since = refused_since or time.monotonic()
-            forbidden = refusal.status == HTTPStatus.FORBIDDEN
-            if forbidden or time.monotonic() - refused_since >= timings.max_replica_lag:
+            status = staged.read_status_until(until, staged.grace)
+        except (errors.NotFound, errors.Unauthorized) as unreadable:
+            unreadable_since = unreadable_since or time.monotonic()
+            forbidden = unreadable.status == HTTPStatus.FORBIDDEN
+            if forbidden or time.monotonic() - unreadable_since >= timings.max_replica_lag:
                 raise
-            log.warning("%s Reading it again.", refusal.brief)
+            log.warning("%s Reading it again.", unreadable.brief)
             interruptible_sleep(seconds, staged.grace)
             continue
-        refused_since = None
+        unreadable_since = None
         now = time.monotonic()
         verdict = watch.read(status, now)
         if verdict is Processing.PROCESSED:
@@ -56,13 +56,13 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
 
 
 def _compare_applied(staged: StagedSession, response: SessionStatus | None, processed: SessionStatus) -> None:
-    """Compare the counts once more: at `processed`, and whether the close's response was above them."""
+    """Compare the counts at `processed`, and check that those of the close's response were not higher."""
     session_outcome = f"This was seen only after session {staged.id} was applied."
     if response is not None:
         try:
             above = staged.compare(response) is Comparison.DIFFERENT
         except errors.UnexpectedResponse:
-            # It may have none; those at `processed` decide.
+            # The response may have no counts; those at `processed` decide.
             above = False
         if above:
             staged.report_mismatch(response, session_outcome)

@@ -19,11 +19,11 @@ class RunOutcome(enum.Enum):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did: `records` are those accepted, ``{entity_type: int}``, in so many `pages`.
+    """What a run did. `records` counts the accepted records, ``{entity_type: int}``, `pages` their pages.
 
-    `session_id` is None where no session is known. `expires_at` is when a session that is held, or still
-    open, expires by itself; estimated for an open one where Sprinto gave no time, else None.
-    `session_outcome` is the outcome of the session of a run that was ended early, as a sentence.
+    `session_id` is None if no session is known. `expires_at` is when a session that is held or still open
+    expires; for an open one it is estimated if Sprinto gave no time. Otherwise it is None.
+    `session_outcome` describes the session of a run that ended early, as a sentence.
     """
 
     outcome: RunOutcome
@@ -35,5 +35,5 @@ class RunResult:
 
     @property
     def left_open(self) -> str | None:
-        """The id of a session that could not be discarded for certain, and may still be open."""
+        """The id of a session that may still be open because its discard could not be confirmed."""
         return self.session_id if self.outcome is RunOutcome.IN_DOUBT and self.expires_at else None

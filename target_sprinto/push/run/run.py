@@ -43,12 +43,12 @@ log = logging.getLogger(__name__)
 
 
 class Run:
-    """One run: at most one session, all of it applied or none. Made by `SprintoClient.run`.
+    """One run: at most one session, applied in full or not at all. Created by `SprintoClient.run`.
 
-    Leaving a `with` block applies the run, and returns once Sprinto has processed it; `result` then says
-    what it did. An exception, KeyboardInterrupt too, discards the run and goes on: `result.outcome` is the
-    session's outcome, and the exception has it in words, as a note or in its own text. A run is used
-    once, by one thread. Signals are left to the program.
+    Leaving the `with` block applies the run and returns once Sprinto has processed it; `result` then
+    describes it. An exception, including KeyboardInterrupt, discards the run and propagates:
+    `result.outcome` is the outcome, and the exception describes it in a note or in its own text. Use a run
+    once, in one thread. Signal handling is left to your program.
 
     `blocked_seconds` is how long the caller has waited for Sprinto so far.
     """
@@ -65,7 +65,7 @@ class Run:
         self._entity_types: set[str] = set()
         self._failure: BaseException | None = None
         self._process = os.getpid()
-        # For one thread: a push may be made while the records of another are read.
+        # Reentrant: a push may be made while the same thread reads the records of another.
         self._in_use = threading.RLock()
         self._was_shared = False
         self._is_read = False
@@ -74,7 +74,7 @@ class Run:
 
     @property
     def result(self) -> RunResult:
-        """What the run did, whether it failed or not. Raises RunEnded while it has not ended yet."""
+        """What the run did, even if it failed. Raises RunEnded if it has not ended yet."""
         if self._session.result is None:
             raise errors.RunEnded("This run has not ended yet.", "Leave its `with` block first.")
         return self._session.result
@@ -82,10 +82,10 @@ class Run:
     def __enter__(self) -> Self:
         if self._entered or self._session.phase not in _TAKES_RECORDS:
             raise errors.RunEnded(
-                "This run has been used already.", "Each run is one session: start a new one."
+                "This run has already been used.", "Each run is one session: start a new one."
             )
         self._entered = True
-        # A block may be left open for good: in a generator that nothing resumes.
+        # The block may never be left: in a generator that is not resumed.
         atexit.register(self._abort_at_exit)
         return self
 
@@ -93,7 +93,7 @@ class Run:
         self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
     ) -> None:
         if os.getpid() != self._process:
-            # Forked: the run is that of the process that began it.
+            # Forked: the run belongs to the process that began it.
             return None
         atexit.unregister(self._abort_at_exit)
         if failure is not None:
@@ -101,7 +101,7 @@ class Run:
         if self._failure is not None:
             raise self._ended("A push of this run has failed, so the run is not applied.") from self._failure
         if self._session.phase is Phase.ENDED:
-            # By the block itself.
+            # The block itself ended it.
             return None
         try:
             self.finish()
@@ -113,16 +113,15 @@ class Run:
     def push(
         self, entity_type: str, records: Iterable[Mapping[str, object]], *, key: str | Sequence[str] = ()
     ) -> None:
-        """Take records from any iterable, one by one; pages leave while it is read.
+        """Add records from any iterable, one by one; pages are sent while it is read.
 
-        `key` names the fields that identify an entity within its type: with `max_parallel_pages` above 1
-        the order of the records is kept for each entity; without a key pages with that type go one at a time.
+        `key` names the fields that identify an entity within its type. With `max_parallel_pages` above 1,
+        each entity's records stay in order; without a key, pages with that type are sent one at a time.
 
-        What fails here ends the run at once and discards it, also what `records` itself raises. Raises
-        ConfigError for an argument that is not understood, before a record is taken, and
-        UnserializableRecord for a record that JSON cannot hold: NaN, Infinity, bytes, a missing key, …; a
-        decimal keeps its digits, a date or time becomes its ISO 8601 string. A source that is silent for
-        longer than Sprinto's inactivity timeout, an hour, lets the session expire.
+        Any failure, also one that `records` raises, ends the run at once and discards it. Raises ConfigError
+        for an invalid argument, before a record is read, and UnserializableRecord for an invalid record: NaN,
+        Infinity, bytes, a missing key, …; decimals keep their digits, dates and times become ISO 8601
+        strings. If `records` is silent for an hour, Sprinto's inactivity timeout, the session expires.
         """
         with self._used_alone():
             self._require_unfinished()
@@ -131,7 +130,7 @@ class Run:
                 entity_type = arguments.entity_type("entity_type", entity_type)
                 fields = arguments.key_fields(key)
                 if self._entity_keys.setdefault(entity_type, fields) != fields:
-                    # Entities named by different fields cannot be distinguished.
+                    # Keys of different fields cannot be compared.
                     fields = ()
                 self._is_read = True
                 for body, place, entity_key in encoded(arguments.records(records), self._pushes, fields):
@@ -144,12 +143,12 @@ class Run:
                 self._is_read = False
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        """Take one record's JSON bytes; sends a page when one is complete.
+        """Add one record as JSON bytes; a page is sent once it is complete.
 
-        `key` identifies the entity within its type, any hashable value: with several pages in flight, two
-        records of one entity, or of a type of which one has no key, never are in two of them.
-        Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
-        earlier that was rejected, an interruption, … Call `abort` then.
+        `key` is any hashable value that identifies the entity within its type. Two pages that may hold the
+        same entity are never in flight at once; a record without a key may be any entity of its type.
+        Raises ConfigError for an invalid argument, and the error that ended the run: a page sent earlier
+        was rejected, an interruption, … Call `abort` then.
         """
         with self._used_alone():
             if type(entity_type) is not str or entity_type not in self._entity_types:
@@ -161,27 +160,27 @@ class Run:
             self.add_valid(entity_type, body, origin, key)
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        """Like `add`, for arguments that are known to be right: they are not checked."""
+        """Like `add`, but for arguments that are known to be valid: they are not checked."""
         self._require_unfinished()
         if page := self._builder.add(entity_type, body, origin, key):
             self._send_page(page)
 
     def flush(self) -> None:
-        """Send the page gathered so far, if there is one, though it is not full. Raises what `add` does."""
+        """Send the current page, if there is one, even if it is not full. Raises what `add` does."""
         with self._used_alone():
             self._require_unfinished()
             if page := self._builder.flush():
                 self._send_page(page)
 
     def check(self) -> None:
-        """Raise if the run was interrupted, or a page in flight has failed: for while you wait for input."""
+        """Raise if the run was interrupted or a page has failed. Call it while you wait for input."""
         self._session.check()
 
     def finish(self) -> RunResult:
-        """At the end of input: send the rest, reconcile, apply, and return once Sprinto has processed it.
+        """Send the rest, reconcile, apply, and return once Sprinto has processed it.
 
-        Under `Finish.HOLD` the session is left as it is instead, under `Finish.DISCARD` discarded. Raises a
-        SprintoError in every other case; call `abort` then.
+        With `Finish.HOLD` the session is left open instead, with `Finish.DISCARD` it is discarded. Raises a
+        SprintoError if anything fails; call `abort` then.
         """
         with self._used_alone():
             if self._is_read:
@@ -195,14 +194,14 @@ class Run:
                 return self._session.finish()
 
     def abort(self, deadline: Deadline | None = None) -> RunResult:
-        """End the run without applying it; the result's `session_outcome` says how its session ended.
+        """End the run without applying it; the result's `session_outcome` describes its session.
 
-        It ends by the deadline, by default after as long as the contract allows after an error. Never raises
-        for what goes wrong meanwhile: that is in the result. If `close(apply)` may have reached Sprinto,
-        nothing is discarded. A run that has already ended stays as it is.
+        Returns by the deadline, by default within 29 seconds. Failures meanwhile are not raised but part of
+        the result. If `close(apply)` may have reached Sprinto, nothing is discarded. Does nothing if the run
+        has already ended.
         """
         if os.getpid() != self._process:
-            # Forked: it is left to the process that began it.
+            # Forked: the process that began it ends it.
             return RunResult(RunOutcome.IN_DOUBT, self.open_session, {}, 0)
         if deadline is None:
             return self._session.abort(self._session.deadline())
@@ -210,17 +209,17 @@ class Run:
 
     @property
     def open_session(self) -> str | None:
-        """The id of the session that this run may leave open, if it is cut off now."""
+        """The id of the session that may stay open if the process is killed now."""
         return self._session.open_id
 
     def progress(self) -> RunProgress:
-        """How far the run has come; callable from any thread."""
+        """The run's progress; callable from any thread."""
         return self._session.progress()
 
     def _abort_because(self, failure: BaseException) -> None:
-        """End the run because of `failure`, and have it say how the session ended."""
+        """Abort the run because of `failure`, and add the session's outcome to it."""
         if self._failure is not None:
-            # A push has done so already.
+            # A push has already done so.
             return
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
@@ -232,10 +231,10 @@ class Run:
             self._session.give_up()
             raise
         if isinstance(failure, errors.SprintoError) and failure.result is None:
-            # It may have seen how the session ended.
+            # The failure may already describe the session's outcome.
             message = failure.session_outcome = failure.session_outcome or message
             failure.result = self._session.result
-            # It says all that is to be said: what it was made of is ours.
+            # Its message is complete: the context is an internal detail.
             failure.__suppress_context__ = True
         elif message:
             _note(failure, message)
@@ -267,14 +266,14 @@ class Run:
 
     @contextlib.contextmanager
     def _used_alone(self) -> Iterator[None]:
-        """Raise ConfigError if another thread uses the run, which then is not applied; or another process."""
+        """Raise ConfigError for use by another process, or by several threads: then it is not applied."""
         if os.getpid() != self._process:
-            raise errors.ConfigError("A run is used by the process that began it.", "Begin one in each.")
+            raise errors.ConfigError("Use a run only in the process that began it.", "Begin one in each.")
         if self._was_shared or not self._in_use.acquire(blocking=False):
             self._was_shared = True
             raise errors.ConfigError(
                 "Several threads use one run at the same time, so it is not applied.",
-                "Begin a run in each thread, or hand the records to one.",
+                "Begin a run in each thread, or pass the records to one.",
             )
         try:
             yield
@@ -283,11 +282,11 @@ class Run:
 
 
 _TAKES_RECORDS = (Phase.UNOPENED, Phase.OPEN)
-"""No set: an enum's hash takes longer than the comparison, and this is asked for each record."""
+"""Not a set: hashing an enum is slower than comparing it, and this is checked for every record."""
 
 
 def _note(failure: BaseException, message: str) -> None:
-    """Note on a caller's exception how the session ended."""
+    """Add the session's outcome to a caller's exception as a note."""
     if sys.version_info >= (3, 11):
         failure.add_note(message)
     else:

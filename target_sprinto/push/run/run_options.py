@@ -1,4 +1,4 @@
-"""The settings of a run, checked: an argument that is not understood is an error, never a default."""
+"""The checked settings of a run: an invalid argument is an error, never replaced by a default."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from target_sprinto.push.text import listed, short
 from target_sprinto.push.transport.background import InterruptCheck
 
 _ROOM = 150
-"""Characters of a message for entity types with too few records."""
+"""Characters available in a message for entity types with too few records."""
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """The three timeouts, in seconds: one request, all tries of it, and Sprinto's processing."""
+    """The three timeouts, in seconds: one request, all its attempts, and Sprinto's processing."""
 
     request: float = 60.0
     retry: float = 300.0
@@ -35,14 +35,14 @@ class Timeouts:
 
 
 def client_reference_id(prefix: str, run_uuid: str, finish: Finish) -> str:
-    """A session's `client_reference_id`: it names this run and no other."""
+    """The session's `client_reference_id`, which is unique to this run."""
     return f"{prefix}/{run_uuid}{'/hold' if finish is Finish.HOLD else ''}"
 
 
 class RunOptions:
-    """What a run is made with; `sprinto_client.SprintoClient.run` explains the settings. Raises ConfigError.
+    """The options of a run; `sprinto_client.SprintoClient.run` explains most of them. Raises ConfigError.
 
-    `rejects` takes records that Sprinto rejects, `known_field` names their fields, `observer` is called back.
+    `rejects` receives rejected records, `known_field` names their fields, `observer` receives callbacks.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a run, each with its default
@@ -87,7 +87,7 @@ class RunOptions:
         """Raise TooFewRecords, or what `rejects` raises. `accepted` is ``{entity_type: int}``."""
         if self.rejects is not None:
             self.rejects.raise_if_none_accepted(accepted)
-        missed = sorted(name for name, least in self.expected.items() if accepted.get(name, 0) < least)
+        missed = sorted(name for name, minimum in self.expected.items() if accepted.get(name, 0) < minimum)
         if missed:
             problems = [
                 f"{accepted.get(name, 0)} {short(name)} (at least {self.expected[name]})" for name in missed

@@ -1,7 +1,7 @@
-"""One page sent once, and what its response means for it: accepted, sent again later, divided, or in doubt.
+"""Sends a page once, and interprets the response: accepted, to be retried, to be split, or in doubt.
 
-A 429 or a failed connection is sent again; what follows any other error, `lifecycle.next_step_after` decides.
-When a page may leave is decided in `send_queue.py`, and a page in doubt is resolved in `staged_pages.py`.
+A 429 or a failed connection is retried; `lifecycle.next_step_after` decides what follows any other error.
+`send_queue.py` decides when a page may be sent, and `staged_pages.py` resolves pages in doubt.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Accepted(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """The page was definitely not accepted, and may be sent again after some seconds."""
+    """The page was definitely not accepted, and may be sent again after `seconds`."""
 
     seconds: float
     slow_down: bool
@@ -52,7 +52,7 @@ class InDoubt(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Other pages are to be sent in the page's place, which may be none."""
+    """Other pages are to be sent in the page's place, possibly none."""
 
     parts: Sequence[Page | SubPage]
 
@@ -62,9 +62,9 @@ SendOutcome = Accepted | Retry | InDoubt | Split
 
 @dataclass(eq=False)
 class PendingPage:
-    """A page handed in and not yet accepted. `place` is its place in the order; the halves of a page take it.
+    """A page that was not accepted yet. `place` is its place in the order, which its parts inherit.
 
-    `body` is what goes over the wire, once it is made.
+    `body` is the encoded request body, if there is one yet.
     """
 
     page: Page
@@ -77,15 +77,15 @@ class PendingPage:
 
     @property
     def full_page(self) -> Page:
-        """The page with what was taken out of it, which may have to be sent after all."""
+        """The page with the records taken out of it, which may have to be sent after all."""
         return self.part.full if self.part and self.part.full else self.page
 
 
 @dataclass(eq=False)
 class PageSender:
-    """Sends pages into one session. Safe to use from several threads.
+    """Sends pages to one session. Thread-safe.
 
-    `staged` is what Sprinto has accepted, `settled` the number of records that were accepted or rejected.
+    `staged` counts what Sprinto has accepted; `settled` is the number of records accepted or rejected.
     """
 
     staged: StagedPages
@@ -96,52 +96,52 @@ class PageSender:
     def __post_init__(self) -> None:
         self._client = self.staged.client
         self._retry_policy = self.staged.retry_policy
-        # Whether and when a page is sent again is for the queue to say.
+        # The queue decides whether and when a page is sent again.
         self._one_try = self._retry_policy.once()
         self._compress = self.options.compress
         self._conventions = IndexConventions()
-        self._disputes = threading.Lock()
+        self._rejects_lock = threading.Lock()
 
-    def encode(self, open_page: PendingPage, *, may_compress: bool = True) -> None:
-        """Encode the page, and compress it where that is wanted."""
-        open_page.gzipped = may_compress and self._compress
-        body = open_page.page.encode()
-        open_page.body = compressed(body) if open_page.gzipped else body
+    def encode(self, pending: PendingPage, *, may_compress: bool = True) -> None:
+        """Encode the page, and compress it unless that is disabled."""
+        pending.gzipped = may_compress and self._compress
+        body = pending.page.encode()
+        pending.body = compressed(body) if pending.gzipped else body
 
-    def send(self, open_page: PendingPage) -> SendOutcome:
-        """Send one page once, or have it divided first.
+    def send(self, pending: PendingPage) -> SendOutcome:
+        """Send a page once, or return a Split first.
 
-        Raises what ends the run: a rejection, or a page that may be sent no more.
+        Raises an error that ends the run: a rejection, or no time left for retries.
         """
-        if open_page.backoff is None:
-            page = open_page.page
-            if open_page.part is None and len(page.items) > 1 and self.staged.resembles_resent(page):
-                # It was made before that one was lost, and gets other counts.
+        if pending.backoff is None:
+            page = pending.page
+            if pending.part is None and len(page.items) > 1 and self.staged.resembles_resent(page):
+                # The page was built before the other was lost; its halves have other counts.
                 return Split(list(page.halves()))
-            open_page.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
-        if not open_page.body or (open_page.gzipped and not self._compress):
-            # A part of a page; or another page has shown meanwhile that compressed ones are rejected.
-            self.encode(open_page)
+            pending.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
+        if not pending.body or (pending.gzipped and not self._compress):
+            # It is a part of a page, or another page has shown that compressed ones are rejected.
+            self.encode(pending)
         try:
-            self._push(open_page)
+            self._push(pending)
         except RETRYABLE as failure:
-            wait = open_page.backoff.next_delay(failure)
+            wait = pending.backoff.next_delay(failure)
             log.warning("%s Trying again in %.1f s.", failure.brief, wait)
             return Retry(wait, isinstance(failure, errors.Throttled))
-        except ApiError as refusal:
-            return self._after(open_page, refusal)
-        if self._compress and not open_page.gzipped:
+        except ApiError as failure:
+            return self._after(pending, failure)
+        if self._compress and not pending.gzipped:
             log.warning("Sprinto rejects compressed pages: sending them uncompressed from now on.")
             self._compress = False
-        self._compression_proven = self._compression_proven or open_page.gzipped
+        self._compression_proven = self._compression_proven or pending.gzipped
         return Accepted()
 
-    def count(self, open_page: PendingPage) -> None:
-        """Note that the page was accepted. One thread at a time."""
-        page, part, rejects = open_page.page, open_page.part, self.options.rejects
+    def count(self, pending: PendingPage) -> None:
+        """Count a page that was accepted. Call it from one thread at a time."""
+        page, part, rejects = pending.page, pending.part, self.options.rejects
         self.staged.add(page)
         self.options.observer.on_page_accepted(page)
-        with self._disputes:
+        with self._rejects_lock:
             self.settled += len(page.items)
             if rejects is None:
                 return
@@ -151,66 +151,66 @@ class PageSender:
                     self._confirm(part.suspects, rejects)
                 self._conventions.rule_out(part.first, page)
 
-    def _after(self, open_page: PendingPage, refusal: ApiError) -> SendOutcome:
-        """What becomes of a page that was not accepted. Raises where nothing more can be done."""
-        page = open_page.page
+    def _after(self, pending: PendingPage, failure: ApiError) -> SendOutcome:
+        """What to do with a page that was not accepted. Raises if nothing can be done."""
+        page = pending.page
         action = next_step_after(
-            refusal,
+            failure,
             items=len(page.items),
-            compressed=open_page.gzipped,
+            compressed=pending.gzipped,
             proven=self._compression_proven,
         )
         if action is NextStep.RESOLVE:
-            return InDoubt(refusal)
+            return InDoubt(failure)
         if action is NextStep.SEND_UNCOMPRESSED:
-            self.encode(open_page, may_compress=False)
-            return self.send(open_page)
-        if self.options.rejects is not None and isinstance(refusal, PageRefused | PageTooLarge):
-            return self._split(open_page, refusal, self.options.rejects)
+            self.encode(pending, may_compress=False)
+            return self.send(pending)
+        if self.options.rejects is not None and isinstance(failure, PageRefused | PageTooLarge):
+            return self._split(pending, failure, self.options.rejects)
         if action is NextStep.HALVE:
             return Split(list(page.halves()))
-        if isinstance(refusal, PageRefused):
-            raise describe_rejection(page, refusal, self.options.known_field) from None
-        if isinstance(refusal, PageTooLarge):
+        if isinstance(failure, PageRefused):
+            raise describe_rejection(page, failure, self.options.known_field) from None
+        if isinstance(failure, PageTooLarge):
             raise errors.RecordTooLarge(
-                f"Sprinto rejects a page with this one record alone as too large: {page.items[0].origin},"
+                f"Sprinto rejects this record as too large even on its own: {page.items[0].origin},"
                 f" {len(page.items[0].body):,} bytes."
             ) from None
-        raise refusal from None
+        raise failure from None
 
     def _split(
-        self, open_page: PendingPage, refusal: PageRefused | PageTooLarge, rejects: Rejects
+        self, pending: PendingPage, failure: PageRefused | PageTooLarge, rejects: Rejects
     ) -> SendOutcome:
-        """Find the records that are to blame."""
-        page = open_page.page
-        part = open_page.part or SubPage(page, FirstRejection(page, refusal.details))
-        with self._disputes:
+        """Find the records that caused the rejection."""
+        page = pending.page
+        part = pending.part or SubPage(page, FirstRejection(page, failure.details))
+        with self._rejects_lock:
             if part.suspects:
                 rejects.withdraw(part.suspects)
-            division = split_rejected(part, refusal, self._conventions, self.options.known_field)
-            if division.blamed:
-                rejects.keep(division.blamed)
-                self._confirm(division.blamed, rejects)
-            for one in division.parts:
+            split = split_rejected(part, failure, self._conventions, self.options.known_field)
+            if split.blamed:
+                rejects.keep(split.blamed)
+                self._confirm(split.blamed, rejects)
+            for one in split.parts:
                 if one.suspects:
                     rejects.keep(one.suspects)
-        return Split(division.parts)
+        return Split(split.parts)
 
     def _confirm(self, blamed: Sequence[Reject], rejects: Rejects) -> None:
         self.settled += len(blamed)
         rejects.confirm(blamed)
 
-    def _push(self, open_page: PendingPage) -> None:
+    def _push(self, pending: PendingPage) -> None:
         if self._retry_policy.cancelled.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
-        self.options.observer.on_request(open_page.page)
+        self.options.observer.on_request(pending.page)
         pushed = self._client.push_page(
-            self.staged.session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
+            self.staged.session_id, pending.body, self._one_try, gzipped=pending.gzipped
         )
-        page = open_page.page
+        page = pending.page
         if pushed.rejected:
-            faults = objects(pushed.validation_errors or ())
-            named = f": {describe_details(page, faults, self.options.known_field)}" if faults else ""
+            details = objects(pushed.validation_errors or ())
+            named = f": {describe_details(page, details, self.options.known_field)}" if details else ""
             raise errors.InconsistentResponse(
                 f"Sprinto accepted page {page.number} and reported that something in it was rejected{named}.",
                 "No such response is documented; ask Sprinto's support.",

@@ -1,7 +1,7 @@
 """The one session of a run: opened by its first page, kept alive, closed or discarded.
 
-Moves the run's phase by the table in `protocol/lifecycle.py`. Calls go out on threads of their own, so that
-every wait here can be cut short: `interrupted` is called while waiting and raises to end the run.
+The run's phase follows the table in `protocol/lifecycle.py`. Calls are made on other threads, so that every
+wait here can be cut short: `interrupted` is called while waiting and raises to end the run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _OpenSession:
-    """What there is only while a session is open."""
+    """The parts that exist only while a session is open."""
 
     session: SessionStatus
     sender: PageSender
@@ -52,7 +52,7 @@ class _OpenSession:
 
 
 class RunSession:
-    """At most one session. `builder` makes the pages: one that is part-filled may keep the session alive."""
+    """At most one session. A partly filled page of `builder` may be sent to keep the session alive."""
 
     def __init__(self, client: ApiClient, builder: PageBuilder, options: RunOptions) -> None:
         self.phase = Phase.UNOPENED
@@ -69,19 +69,19 @@ class RunSession:
 
     @property
     def open_id(self) -> str | None:
-        """The id of the session that may be left open, if the run is cut off now."""
+        """The id of the session that may stay open if the process is killed now."""
         return self._open.session.id if self._open and self.phase is not Phase.ENDED else None
 
     def progress(self) -> RunProgress:
-        """How far the run has come; callable from any thread."""
+        """The run's progress; callable from any thread."""
         return self._open.queue.progress() if self._open is not None else RunProgress()
 
     # Pages
 
     def put(self, page: Page) -> None:
-        """Hand a page over to be sent, waiting while there is no room. Opens the session first."""
+        """Enqueue a page, waiting while the queue is full. The first page opens the session."""
         self._options.observer.on_page_built(page)
-        (self._open or self._open_session()).queue.put(page, self._keep_watch)
+        (self._open or self._open_session()).queue.put(page, self._check_while_queued)
 
     def check(self, *, with_a_page: bool = True) -> None:
         """Raise if the run was interrupted, or a page in flight has failed; keep the session alive."""
@@ -91,8 +91,8 @@ class RunSession:
                 self._open.queue.raise_failure()
             self._keep_alive(self._open, with_a_page=with_a_page)
 
-    def _keep_watch(self) -> None:
-        """While pages are in the way of more."""
+    def _check_while_queued(self) -> None:
+        """The check while waiting for pages that are queued."""
         self.check(with_a_page=False)
 
     def _open_session(self) -> _OpenSession:
@@ -135,7 +135,7 @@ class RunSession:
         return self._open
 
     def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
-        """Let no session expire while nothing is sent: send what there is, else read the status."""
+        """Keep the session from expiring while nothing is sent: send the current page, or read the status."""
         if self._client.session_silence() < self._keep_alive_interval(opened):
             return None
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
@@ -160,9 +160,9 @@ class RunSession:
         return keep_alive_interval(opened.session, self._client.timings.keep_alive)
 
     def _require_open(self, status: SessionStatus, opened: _OpenSession) -> None:
-        """Raise SessionEnded where the session accepts no more pages, and more are to come.
+        """Raise SessionEnded if the session accepts no more pages while there are records to send.
 
-        One that has expired with all its pages accepted may still be applied, if none come.
+        If it expired after all its pages were accepted, it may still be applied unless more records come.
         """
         if status.state == "active":
             return
@@ -176,13 +176,13 @@ class RunSession:
     # The end
 
     def finish(self) -> RunResult:
-        """With all pages handed over: wait until they are accepted, reconcile, and close as the run is to."""
+        """Wait until all pages are accepted, reconcile, and apply, hold or discard as the options say."""
         self._options.interrupted()
         if self._open is None:
             self._options.require_expected({})
             return self._end(RunOutcome.NOTHING_SENT)
         opened, sender = self._open, self._open.sender
-        opened.queue.drain(self._keep_watch)
+        opened.queue.drain(self._check_while_queued)
         opened.queue.close()
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
@@ -198,7 +198,9 @@ class RunSession:
         limit = self._options.timeouts.processing
         if self._options.finish is Finish.APPLY:
             wait_for_other_sessions(staged, limit, self._keep_alive_interval(opened))
-        status = staged.reconcile(self._client.timings.quiet_period if sender.staged.has_resent else 0.0)
+        status = staged.reconcile(
+            self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
+        )
         if self._options.finish is Finish.DISCARD:
             return self._discard_dry_run(opened)
         if self._options.finish is Finish.HOLD:
@@ -221,7 +223,7 @@ class RunSession:
         found = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         result = self._end_discarded(found)
         if not found.is_discarded:
-            hint = "Everything else went well."
+            hint = "Everything else succeeded."
             raise errors.NotDiscarded(found.sentence, hint, temporary=found.temporary)
         return result
 
@@ -229,7 +231,7 @@ class RunSession:
         """End the run without applying it; see `Run.abort`."""
         self._retry_policy.cancelled.set()
         if self.phase is Phase.OPENING:
-            self._settle_opening(deadline)
+            self._resolve_opening(deadline)
         if self.phase is Phase.ENDED and self.result is not None:
             return self.result
         if self.phase is Phase.UNOPENED:
@@ -247,7 +249,7 @@ class RunSession:
         return self._end_discarded(found, found.sentence)
 
     def give_up(self) -> None:
-        """Note that the run was cut off while it ended."""
+        """Note that the run was interrupted while ending."""
         if self.result is None:
             expires_at = self._expires_at() if self._open is not None else None
             self.result = self._result(RunOutcome.IN_DOUBT, expires_at)
@@ -259,23 +261,23 @@ class RunSession:
         return self._end(outcome, None, sentence)
 
     def _expires_at(self) -> datetime:
-        """When a session that may be open expires; estimated where Sprinto gave no time."""
+        """When a session that may be open expires; estimated if Sprinto gave no time."""
         found = parse_time(self._open.session.expires_at) if self._open is not None else None
         return found or self._client.server_time() + SESSION_EXPIRES_AFTER
 
     def deadline(self, *, stopped: bool = False) -> Deadline:
-        """When the contract wants the run to have ended: after an error, or because it was `stopped`."""
+        """The deadline for a run that ends after an error, or sooner if it was `stopped`."""
         timings = self._client.timings
         seconds = timings.signal_shutdown_timeout if stopped else timings.shutdown_timeout
         return Deadline(seconds, self._options.interrupted, timings.signal_shutdown_timeout)
 
-    def _settle_opening(self, deadline: Deadline) -> None:
-        """Check whether there is a session. If it cannot be decided, the phase stays as it is."""
+    def _resolve_opening(self, deadline: Deadline) -> None:
+        """Check whether there is a session. If that stays unknown, the phase does not change."""
         try:
             session = self._opening.resolve(deadline)
         except ApiError:
             self._transition(Event.CREATE_DID_NOT_HAPPEN)
-        except Exception:  # noqa: BLE001 - reported as unknown: `abort` has to say where the session stands
+        except Exception:  # noqa: BLE001 - reported as unknown: `abort` must report an outcome
             log.warning("Could not determine whether the session was opened.")
         else:
             if session is not None:

@@ -1,4 +1,4 @@
-"""Which pages Sprinto has staged: those it has accepted, and those in doubt, as its counts show."""
+"""Keeps track of the pages that Sprinto has staged, and resolves pages in doubt by its counts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class StagedPages:
-    """What one session holds of this run.
+    """The pages of this run that are staged in one session.
 
-    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted. `has_resent`
-    says whether a page was sent again of which a late copy may still land. `slow_losses` counts losses that
-    were not on a stale connection.
+    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted.
+    `late_copy_possible`: a page was sent again, and a late copy of it may still arrive. `slow_losses` counts
+    losses that were not on a stale connection.
     """
 
     client: ApiClient
@@ -42,7 +42,7 @@ class StagedPages:
     on_count_mismatch: OnCountMismatch
     accepted: Counter[str] = field(default_factory=Counter, init=False)
     pages = 0
-    has_resent = False
+    late_copy_possible = False
     slow_losses = 0
     _losses = 0
     _resent: list[tuple[float, Page]] = field(default_factory=list, init=False)
@@ -51,14 +51,14 @@ class StagedPages:
         self._timings = self.client.timings
 
     def add(self, page: Page) -> None:
-        """Count a page that was accepted. One thread at a time."""
+        """Count a page that was accepted. Call it from one thread at a time."""
         self.accepted += page.counts
         self.pages += 1
 
-    def resolve(self, pages: Sequence[Page], loss: ApiError, *, quick: bool) -> list[bool]:
-        """Whether each of the pages in doubt was staged; with nothing else in flight.
+    def resolve(self, pages: Sequence[Page], loss: ApiError, *, after_stale: bool) -> list[bool]:
+        """Whether each page in doubt was staged. No other page may be in flight.
 
-        `quick`: all were lost with stale connections; those that are sent again are then to be confirmed.
+        `after_stale`: all were lost on stale connections, so those sent again are confirmed soon afterwards.
         Raises if Sprinto's counts do not show it.
         """
         if self.retry_policy.cancelled.is_set():
@@ -66,11 +66,11 @@ class StagedPages:
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Checking whether Sprinto received page %s.", loss.brief, names)
         status = self._stable_status(
-            loss, self._timings.recheck_interval_stale if quick else self._timings.recheck_interval
+            loss, self._timings.recheck_interval_stale if after_stale else self._timings.recheck_interval
         )
-        # By its counts alone: whether `accepted_batches` is as exact is not documented.
+        # Only by its counts: it is not documented whether `accepted_batches` is as exact.
         counts = status.counts()
-        # What was lost and sent again may have landed just now, late and twice: another page or one of these.
+        # A late copy of a page sent again may have landed just now: of another page, or of one of these.
         resent = [page for _, page in self._resent]
         others = [other.counts for other in resent if not any(other is page for page in pages)]
         tries = [1 + sum(other is page for other in resent) for page in pages]
@@ -86,9 +86,9 @@ class StagedPages:
             message = "has arrived" if index in landed else "has not arrived: sending it again"
             log.warning("Page %d %s.", page.number, message)
         self._losses += 1
-        self.slow_losses += not quick
-        # Two looks agreed and left no place for a late copy. A page that was sent again longer ago than the
-        # counts must stand still before the close is expected to have none.
+        self.slow_losses += not after_stale
+        # Two reads agreed, and left no room for a late copy. After `quiet_period` no late copy of a page that
+        # was sent again is expected.
         now = time.monotonic()
         self._resent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
         self._resent += [(now, page) for index, page in enumerate(pages) if index not in landed]
@@ -96,21 +96,21 @@ class StagedPages:
         return [index in landed for index in range(len(pages))]
 
     def resembles_resent(self, page: Page) -> bool:
-        """Whether the page has the counts of another that was sent again.
+        """Whether the page has the same counts as another that was sent again.
 
-        Were it lost too, a late copy of the other could be taken for it. After the first loss of a run that
-        is left to chance: a second one so soon is unlikely.
+        If it were lost too, a late copy of the other could be mistaken for it. After a run's first loss this
+        risk is accepted: a second loss so soon is unlikely.
         """
         if self._losses <= 1:
             return False
         return any(resent is not page and resent.counts == page.counts for _, resent in self._resent)
 
     def confirm_resent(self, lost_at: float) -> None:
-        """After a stale connection: look twice whether what was sent again was staged once only.
+        """After a stale connection: check twice that the pages sent again were staged only once.
 
-        With nothing else in flight. Counts that lag would show a lost page that was staged after all at most
-        as much sooner than the last page as it was sent sooner: so far apart are the looks, and a little
-        more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
+        No other page may be in flight. Lagging counts may show a lost page that was staged after all before
+        the last page, by at most the time between sending the two: the two reads are a little further apart.
+        `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
         """
         began = time.monotonic()
         apart = began - lost_at + self._timings.recheck_interval_stale
@@ -131,27 +131,27 @@ class StagedPages:
                     f"Sprinto counts {counted}, but this run sent {sent}.", temporary=True
                 )
             elif comparison is Comparison.DIFFERENT or now - began >= self._timings.max_count_lag:
-                # For `reconcile` to say.
-                self.has_resent = True
+                # `reconcile` decides.
+                self.late_copy_possible = True
                 return
             if self.retry_policy.cancelled.wait(
                 self._timings.recheck_interval_stale if equal_at is None else apart
             ):
                 raise errors.RunEnded("The run has ended.")
 
-    def _stable_status(self, loss: ApiError, settle_seconds: float) -> SessionStatus:
-        """A status with the same counts as the one before it, which show at least what was accepted."""
+    def _stable_status(self, loss: ApiError, interval: float) -> SessionStatus:
+        """A status with the same counts as the one before it, and not below what was accepted."""
         until = time.monotonic() + self._timings.max_count_lag
         before: dict[str, int] | None = None
         while True:
             status = self._active_status()
             counts = status.counts()
             below = compare_counts(self.accepted, counts) is Comparison.BELOW
-            # One look alone says nothing, however long it took.
+            # A single read proves nothing, however long it took.
             if before is not None and ((counts == before and not below) or time.monotonic() >= until):
                 return status
             before = counts
-            if self.retry_policy.cancelled.wait(settle_seconds):
+            if self.retry_policy.cancelled.wait(interval):
                 raise loss
 
     def _active_status(self) -> SessionStatus:

@@ -1,4 +1,4 @@
-"""One session whose pages were all accepted: its state and counts, against what was sent."""
+"""A session with all its pages accepted: compares its state and counts with what was sent."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from target_sprinto.push import errors
-from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError
-from target_sprinto.push.protocol.activity_log import (
-    LOOK_BACK,
-    is_latest,
-    moves_with_each_look,
-    newest_time,
-)
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
@@ -27,8 +18,8 @@ from target_sprinto.push.protocol.lifecycle import (
     session_ended,
 )
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.protocol.timestamps import iso, parse_time
 from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.run.expired_session import is_known_latest
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.transport.background import (
     Heartbeat,
@@ -42,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def name_limit(failure: ApiError) -> ApiError:
-    """The failure; a Throttled from the close on names what limits the tries there."""
+    """The failure; the hint of a Throttled names the setting that limits retries from the close on."""
     if isinstance(failure, errors.Throttled) and failure.hint == errors.Throttled.hint:
         failure.advise("Run again later; `Timeouts(processing=…)` limits the time from the close on.")
     return failure
@@ -50,10 +41,10 @@ def name_limit(failure: ApiError) -> ApiError:
 
 @dataclass(eq=False)
 class StagedSession:
-    """Reads the session, and says whether it may be closed with `apply`.
+    """Reads the session's status, and decides whether it may be closed with `apply`.
 
-    `sent` is what the pages held: ``{entity_type: int}``. `interrupted` may raise to end any wait before
-    the close.
+    `sent` is the number of records sent, ``{entity_type: int}``. `interrupted` may raise to end any wait
+    before the close.
     """
 
     client: ApiClient
@@ -69,62 +60,62 @@ class StagedSession:
 
     @cached_property
     def grace(self) -> InterruptCheck:
-        """The check from the close on."""
+        """The interrupt check from the close on."""
         return grace_period(self.interrupted, self.client.timings.signal_shutdown_timeout)
 
     def compare(self, status: SessionStatus) -> Comparison:
-        """Sprinto's counts against what was sent."""
+        """Compare Sprinto's counts with what was sent."""
         return compare_counts(self.sent, status.counts())
 
     def tolerates(self, status: SessionStatus) -> bool:
-        """Whether the counts are those that were sent, or a difference that the user wants to apply."""
+        """Whether the counts are as sent, or differ in a way that the user wants to apply."""
         return self.compare(status) is Comparison.EQUAL or status.counts() == self._tolerated
 
-    def stood_still(self) -> bool:
-        """Whether this process stood still since the last look began."""
+    def was_paused(self) -> bool:
+        """Whether this process was paused since the last status read began."""
         return self._heartbeat.stood_still()
 
-    def look(self) -> SessionStatus:
+    def read_status(self) -> SessionStatus:
         """The session's status, before the close."""
-        return self._look(self.interrupted, self.retry_policy)
+        return self._read_status(self.interrupted, self.retry_policy)
 
-    def look_until(self, until: float, check: InterruptCheck) -> SessionStatus:
-        """The same from the close on, retried as far as `until`, in monotonic seconds.
+    def read_status_until(self, until: float, check: InterruptCheck) -> SessionStatus:
+        """The session's status from the close on, retried until `until`, in monotonic seconds.
 
-        A refusal for now never ends the run before its time is up.
+        Throttling never ends the run before then.
         """
         left = max(0.0, until - time.monotonic())
         try:
-            return self._look(check, replace(self.retry_policy, retry_seconds=left))
+            return self._read_status(check, replace(self.retry_policy, retry_seconds=left))
         except errors.Throttled as failure:
             raise name_limit(failure) from None
 
-    def _look(self, check: InterruptCheck, retry_policy: RetryPolicy) -> SessionStatus:
-        # From now on it shows whether this process stood still.
+    def _read_status(self, check: InterruptCheck, retry_policy: RetryPolicy) -> SessionStatus:
+        # From now on it notices whether this process was paused.
         self._heartbeat = Heartbeat(check)
         return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
-    def reconcile(self, still_seconds: float) -> SessionStatus:
-        """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
+    def reconcile(self, quiet_seconds: float) -> SessionStatus:
+        """Compare Sprinto's counts with what was sent, until they are equal or can no longer become so.
 
-        They must then stand still for `still_seconds`: a page that was sent again may have landed twice,
-        the first one late. Returns the status that decided it. Raises CountMismatch unless the user wants to
-        apply anyway, or SessionEnded if the session can no longer be closed.
+        They must then stay equal for `quiet_seconds`: a late copy of a page that was sent again may still
+        arrive. Returns the decisive status. Raises CountMismatch unless the user wants to apply anyway, or
+        SessionEnded if the session can no longer be closed.
         """
-        self._resent = still_seconds > 0
+        self._resent = quiet_seconds > 0
         began = time.monotonic()
         equal_since: float | None = None
         for seconds in self.client.timings.poll_intervals():
-            # A look shows how it was at some moment between these two.
+            # The status is that of some moment between `asked` and `now`.
             asked = time.monotonic()
-            status = self.look()
+            status = self.read_status()
             if not self.can_close(status):
                 raise session_ended(status, "can no longer be closed")
             now = time.monotonic()
             comparison = self.compare(status)
             if comparison is Comparison.EQUAL:
                 equal_since = now if equal_since is None else equal_since
-                if not still_seconds or asked - equal_since >= still_seconds:
+                if not quiet_seconds or asked - equal_since >= quiet_seconds:
                     return status
             elif (
                 comparison is Comparison.DIFFERENT
@@ -137,72 +128,31 @@ class StagedSession:
         raise AssertionError("the intervals never end")
 
     def can_close(self, status: SessionStatus) -> bool:
-        """Whether `close(apply)` may be sent from the session's state.
+        """Whether `close(apply)` may be sent in the session's state.
 
-        From `expired` it may (Sprinto: Session Management), which is used only where the activity log shows
-        that this session was the last to be opened: what came later must not be overwritten.
+        Sprinto allows it for `expired` (Sprinto: Session Management), but it is sent only if the activity log
+        shows that this session was opened last: later records must not be overwritten.
         """
         if status.state != "expired":
             return status.state == "active"
-        if not self._is_latest(status):
+        if not is_known_latest(self.client, self.id, status, self.retry_policy, self._heartbeat):
             return False
         if not self._noted_expiry:
             log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
             self._noted_expiry = True
         return True
 
-    def _is_latest(self, status: SessionStatus) -> bool:
-        """Whether the log shows no later session, and does not lag behind the integration's last activity.
-
-        What that time counts as activity is not documented: one that moves with each look is that of our own
-        requests, and says nothing. Without one the log alone decides.
-        """
-        began = time.monotonic()
-        seen: list[datetime] = []
-        busy = False
-        for seconds in self.client.timings.poll_intervals():
-            integration = interruptibly(
-                lambda: self.client.integration_status(self.retry_policy), self._heartbeat
-            )
-            events = self.logged_events(self._heartbeat)
-            if not is_latest(self.id, events):
-                return False
-            activity = parse_time(integration.last_activity_at)
-            if activity is None or any(activity <= known for known in self._known_times(status, events)):
-                return True
-            if not seen:
-                log.warning(
-                    "The integration's last activity was at %s, which the activity log does not show yet."
-                    " Reading it again.",
-                    iso(activity),
-                )
-            seen.append(activity)
-            busy = busy or integration.sessions.active != 0 or integration.sessions.processing != 0
-            if time.monotonic() - began >= self.client.timings.max_count_lag:
-                return not busy and moves_with_each_look(seen)
-            interruptible_sleep(seconds, self._heartbeat)
-        raise AssertionError("the intervals never end")
-
-    def _known_times(self, status: SessionStatus, events: list[dict[str, Any]]) -> list[datetime]:
-        """Times up to which no later session was active: the newest event, and this session's expiry.
-
-        An expiry that still lies ahead says nothing: the session has expired.
-        """
-        expiry, now = parse_time(status.expires_at), self.client.known_server_time()
-        passed = expiry if expiry and now and expiry <= now else None
-        return [known for known in (newest_time(events), passed) if known]
-
     def require_closable(self, status: SessionStatus) -> None:
-        """Raise SessionEnded or CountMismatch where the session can no longer be closed as it is."""
+        """Raise SessionEnded if the session can no longer be closed, CountMismatch if its counts differ."""
         if not self.can_close(status):
             raise session_ended(status, "can no longer be closed")
         if self.compare(status) is Comparison.DIFFERENT:
             self.report_mismatch(status)
 
     def report_mismatch(self, status: SessionStatus, session_outcome: str = "") -> None:
-        """Raise CountMismatch, or warn where the user wants to apply anyway.
+        """Raise CountMismatch, or only warn if the user wants to apply anyway.
 
-        Not from `expired`: there a close is allowed only if the counts are right.
+        An expired session is never applied anyway: it may be closed only if the counts are correct.
         """
         counted, sent = format_difference(status.counts(), self.sent)
         what = f"Sprinto counts {counted}, but this run sent {sent}."
@@ -210,12 +160,8 @@ class StagedSession:
             log.warning("%s It is applied anyway (`on_count_mismatch`).", what)
             self._tolerated = status.counts()
             return
-        # A page that was sent again may be there twice, which the next run may be spared.
+        # A page that was sent again may be staged twice, which may not happen to the next run.
         temporary = self._resent and not session_outcome
         failure = errors.CountMismatch(what, temporary=temporary)
         failure.session_outcome = session_outcome
         raise failure
-
-    def logged_events(self, check: InterruptCheck) -> list[dict[str, Any]]:
-        """The activity log, as far back as a session may still matter."""
-        return interruptibly(lambda: list(read_events(self.client, LOOK_BACK, self.retry_policy)), check)

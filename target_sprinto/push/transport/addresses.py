@@ -1,7 +1,7 @@
-"""A TCP connection to the address of a name that responds first.
+"""Opens a TCP connection to whichever address of a host name responds first.
 
-A name may have several addresses, one of which drops every packet. Attempts start a moment apart and run side
-by side (RFC 8305, "Happy Eyeballs").
+A name may have several addresses, and one of them may drop every packet. So attempts start a moment apart and
+run concurrently (RFC 8305, "Happy Eyeballs").
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 ATTEMPT_DELAY_SECONDS = 0.25
-"""Between the start of one attempt and the next (RFC 8305, section 8); a failure starts the next at once."""
+"""Between the starts of two attempts (RFC 8305, section 8). A failed attempt starts the next at once."""
 
 Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 """As `socket.getaddrinfo` returns it."""
@@ -23,7 +23,7 @@ SocketOptions = Sequence[tuple[int, int, int | bytes]]
 
 
 def connect_to_any(addresses: Iterable[Address], options: SocketOptions, until: float) -> socket.socket:
-    """The first connection that is made; all other attempts are closed, and send nothing.
+    """The first connection that succeeds; all other attempts are closed and send nothing.
 
     `until` is in monotonic seconds. Raises TimeoutError, or the OSError of the attempt that failed last.
     """
@@ -39,8 +39,8 @@ def connect_to_any(addresses: Iterable[Address], options: SocketOptions, until: 
                 if waiting and (now >= next_at or not attempts.get_map()):
                     next_at = now + ATTEMPT_DELAY_SECONDS
                     try:
-                        begun = _begin(waiting.popleft(), options)
-                        attempts.register(begun, selectors.EVENT_WRITE, begun)
+                        started = _start(waiting.popleft(), options)
+                        attempts.register(started, selectors.EVENT_WRITE, started)
                     except OSError as refused:
                         failure, next_at = refused, now
                     continue
@@ -58,8 +58,8 @@ def connect_to_any(addresses: Iterable[Address], options: SocketOptions, until: 
                 key.data.close()
 
 
-def _begin(address: Address, options: SocketOptions) -> socket.socket:
-    """A connection that is being made. Raises OSError where it cannot even begin."""
+def _start(address: Address, options: SocketOptions) -> socket.socket:
+    """Start an attempt to connect. Raises OSError if it cannot be started."""
     family, kind, protocol, _, place = address
     attempt = socket.socket(family, kind, protocol)
     try:

@@ -1,6 +1,6 @@
-"""Waits that can be cut short.
+"""Waits that can be interrupted.
 
-Work is done on another thread, and the waiting one calls `check` every 0.1 s, which ends the wait by raising.
+The work runs on another thread. The waiting thread calls `check` every 0.1 s, which ends the wait by raising.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ _T = TypeVar("_T")
 InterruptCheck = Callable[[], None]
 
 POLL_INTERVAL = 0.1
-"""Seconds between two looks of a wait."""
+"""Seconds between two checks of a wait."""
 
 _STANDSTILL_SECONDS = 0.5
-"""Ticks further apart than this are not a mere delay."""
+"""A longer gap between two checks is more than a delay: the process or the machine was stopped."""
 
 
 _THREAD_BYTES = 16 << 20
-"""More than a thread takes to begin: its stack, and what Python keeps of it."""
+"""More memory than a thread needs to start: its stack, and Python's own data about it."""
 
 
 class ResourcesExhausted(SprintoError, code="resources-exhausted"):
-    """The machine gives this process no more memory, threads or files."""
+    """The machine has no more memory, threads or open files for this process."""
 
 
 NO_THREAD = "No thread could be started.", "Raise the limit of threads or processes (ulimit -u, pids.max)."
 
 
 def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
-    """Do `work` on a daemon thread. Raises ResourcesExhausted, and has not begun it then."""
+    """Do `work` on a daemon thread. Raises ResourcesExhausted before `work` has begun."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     try:
-        # One for which memory runs out as it begins ends without a word, and `start` would wait for ever.
+        # If memory runs out while a thread starts, it ends silently, and `start` would wait forever.
         mmap.mmap(-1, _THREAD_BYTES).close()
         thread.start()
     except (OSError, RuntimeError):
@@ -53,10 +53,10 @@ def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
 def in_background(
     work: Callable[[], _T], future: Future[_T] | None = None, *, or_here: Callable[[], _T] | None = None
 ) -> Future[_T]:
-    """Do `work` on a daemon thread: one that is stuck never keeps the process from ending.
+    """Do `work` on a daemon thread, so that the process can exit even if the thread is stuck.
 
-    Raises ResourcesExhausted. `or_here` is what to do then instead, before this returns:
-    for what a run needs in order to discard. Nothing interrupts that, so it has to limit its own time.
+    Raises ResourcesExhausted. If `or_here` is given, it is called instead, on this thread: for work without
+    which a run cannot discard. Nothing interrupts it, so it has to limit its own time.
     """
     # Not a ThreadPoolExecutor, which joins its threads at exit.
     future = Future() if future is None else future
@@ -73,17 +73,17 @@ def _complete(work: Callable[[], _T], future: Future[_T]) -> None:
     if future.set_running_or_notify_cancel():
         try:
             future.set_result(work())
-        except BaseException as failure:  # noqa: BLE001 - handed on whole to the waiting thread
+        except BaseException as failure:  # noqa: BLE001 - passed on to the waiting thread
             future.set_exception(failure)
 
 
 def is_done_within(future: Future[Any], seconds: float) -> bool:
-    """Whether the work has come to an end within `seconds`."""
+    """Whether the work ends within `seconds`."""
     return bool(wait([future], seconds).done)
 
 
 def result_of(future: Future[_T], check: InterruptCheck) -> _T:
-    """The result of the work; raises what `check` raises before that."""
+    """The result of the work. Raises whatever `check` raises before the work has ended."""
     check()
     while not is_done_within(future, POLL_INTERVAL):
         check()
@@ -91,15 +91,15 @@ def result_of(future: Future[_T], check: InterruptCheck) -> _T:
 
 
 def interruptibly(work: Callable[[], _T], check: InterruptCheck) -> _T:
-    """Do `work` on another thread and return its result; raises what `check` raises before that.
+    """Do `work` on another thread and return its result.
 
-    Raises ResourcesExhausted.
+    Raises ResourcesExhausted, or whatever `check` raises before the work has ended.
     """
     return result_of(in_background(work), check)
 
 
 class Deadline:
-    """When something must have ended: after `seconds`, or sooner once an interruption is seen."""
+    """When something must have ended: after `seconds`, or earlier if there is an interruption."""
 
     def __init__(
         self, seconds: float, interrupted: InterruptCheck = lambda: None, seconds_when_interrupted: float = 0
@@ -111,7 +111,7 @@ class Deadline:
         self._interrupt_seen = False
 
     def remaining(self) -> float:
-        """Seconds that are left; 0 when time is up."""
+        """Seconds left; 0 when time is up."""
         if not self._interrupt_seen:
             try:
                 self._interrupted()
@@ -122,7 +122,7 @@ class Deadline:
 
 
 def grace_period(interrupted: InterruptCheck, seconds: float) -> InterruptCheck:
-    """An interrupt check that leaves some `seconds` more, used once `close(apply)` may have been sent."""
+    """An interrupt check that raises only `seconds` later, used once `close(apply)` may have been sent."""
     deadline = Deadline(math.inf, interrupted, seconds)
 
     def check() -> None:
@@ -133,7 +133,7 @@ def grace_period(interrupted: InterruptCheck, seconds: float) -> InterruptCheck:
 
 
 def result_before(future: Future[_T], deadline: Deadline) -> _T:
-    """What the call comes to. Raises TimeoutError once the deadline has passed."""
+    """The result of the call. Raises TimeoutError once the deadline has passed."""
     while not is_done_within(future, min(POLL_INTERVAL, deadline.remaining())):
         if not deadline.remaining():
             raise TimeoutError
@@ -141,7 +141,7 @@ def result_before(future: Future[_T], deadline: Deadline) -> _T:
 
 
 def interruptible_sleep(seconds: float, check: InterruptCheck) -> None:
-    """Let `seconds` pass; raises what `check` raises meanwhile."""
+    """Sleep for `seconds`. Raises whatever `check` raises meanwhile."""
     end = time.monotonic() + seconds
     check()
     while (left := end - time.monotonic()) > 0:
@@ -150,9 +150,9 @@ def interruptible_sleep(seconds: float, check: InterruptCheck) -> None:
 
 
 class Heartbeat:
-    """A check that also notices where this process, or the whole machine, stood still between two ticks.
+    """A check that also notices if this process, or the whole machine, stood still between two calls.
 
-    What was read before a SIGSTOP or a suspension says nothing of now.
+    Whatever was read before a SIGSTOP or a suspension may be out of date.
     """
 
     def __init__(self, check: InterruptCheck = lambda: None) -> None:
@@ -166,7 +166,7 @@ class Heartbeat:
         self._check()
 
     def stood_still(self) -> bool:
-        """Whether it did, from when this was made until now."""
+        """Whether this has happened since the object was created."""
         now = _clocks()
         longest = max(one - before for one, before in zip(now, self._last, strict=True))
         self._last = now
@@ -175,8 +175,8 @@ class Heartbeat:
 
 
 def _clocks() -> tuple[float, float]:
-    """A clock that counts a suspension of the machine, if there is one; and the wall clock.
+    """A clock that also runs while the machine is suspended, if there is one, and the wall clock.
 
-    Of a virtual machine that was paused the wall clock may be the only one that has moved.
+    After a pause of a virtual machine, the wall clock may be the only one that has moved.
     """
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)), time.time()

@@ -1,4 +1,4 @@
-"""What carries a request to Sprinto: one method, so that a program can test without a socket."""
+"""The interface that carries requests to Sprinto: one method, so that a test needs no socket."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol
 
 
 class Request(NamedTuple):
-    """A GET, or with a body a POST, whose response is to come within `timeout` seconds in all.
+    """A GET, or a POST if it has a body. The whole response must arrive within `timeout` seconds.
 
-    `headers` are those of the body alone: the API key is the transport's. `action` says what the request is
-    for, to begin an error's message with.
+    `headers` describe the body only: the transport adds the API key. `action` says what the request is for;
+    an error's message begins with it.
     """
 
     url: str
@@ -21,7 +21,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """A response as it came, decompressed. Of `headers`, `Date` and `Retry-After` are read, so spelled."""
+    """A response, decompressed. Only the headers `Date` and `Retry-After`, so spelled, are read."""
 
     status: int
     headers: Mapping[str, str]
@@ -29,7 +29,7 @@ class Response(NamedTuple):
 
 
 class Transport(Protocol):
-    """Sends one request after another, from several threads."""
+    """Sends requests; may be called from several threads."""
 
     def send(self, request: Request) -> Response:
         """The response, whatever its status.

@@ -1,8 +1,8 @@
-"""One HTTP exchange: bytes out, status, headers and bytes in; failures below HTTP mapped to our errors.
+"""HTTP exchanges: bytes out; status, headers and bytes in. Failures below HTTP are mapped to our errors.
 
-The only place that speaks HTTP. requests says how to get there: proxies and private CAs from the environment,
-TLS, a proxy's login. What travels goes through urllib3's connections below it: requests' own session would
-read netrc and follow redirects, and what its adapter does around an exchange takes as long as the exchange.
+The only module that speaks HTTP. requests sets up connections: proxies and private CAs from the environment,
+TLS, proxy logins. urllib3's connections are then used directly: a requests session would read netrc and
+follow redirects, and its adapter's overhead takes as long as the exchange itself.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from target_sprinto.push.transport.network_errors import to_api_error
 from target_sprinto.push.transport.total_timeout import with_total_timeout
 
 MAX_RESPONSE_BYTES = 16_000_000
-"""No documented response comes near it; a larger one is not read to its end."""
+"""Far more than any documented response has; a larger response is not read to its end."""
 
 
 class HttpTransport:
-    """Connections to one host, each kept open for the next exchange. Safe to use from several threads."""
+    """Connections to one host, each kept open for the next exchange. Thread-safe."""
 
     def __init__(self, base_url: str, api_key: str) -> None:
         logging.getLogger("urllib3.connection").addFilter(_without_header_dump)
@@ -40,31 +40,31 @@ class HttpTransport:
             "api-key": api_key,
         }
         self._closed = False
-        self._begin()
+        self._reset()
         found = requests.Session().merge_environment_settings(
             base_url, {}, stream=True, verify=None, cert=None
         )
-        # Plain http is for this machine alone, so it goes through no proxy: that would show the key.
+        # Plain http is only for this machine, and uses no proxy, which would see the API key.
         self._proxies = {} if urlsplit(base_url).scheme == "http" else found["proxies"]
         self._verify = True if found["verify"] is None else found["verify"]
         if urlsplit(base_url).scheme == "https":
             _require_usable_ca(self._verify)
             _require_usable_proxy(requests.utils.select_proxy(base_url, self._proxies))
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        self._made: urllib3.HTTPConnectionPool | None = None
-        self._making = threading.Lock()
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._connections: urllib3.HTTPConnectionPool | None = None
+        self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the connections; those that are in use, as soon as they are not. Nothing more is sent."""
-        with self._making:
+        """Close all connections, those in use as soon as they are released. Nothing more is sent."""
+        with self._lock:
             self._closed = True
-            if self._made is not None:
-                self._made.close()
+            if self._connections is not None:
+                self._connections.close()
 
     def send(self, request: Request) -> Response:
-        """The response, within the timeout and a moment, whatever the server does. Raises ApiErrors only."""
+        """The response, a moment after the timeout at most, whatever the server does. Raises ApiErrors."""
         try:
             response = self._pool().urlopen(
                 "GET" if request.body is None else "POST",
@@ -87,25 +87,25 @@ class HttpTransport:
             raise to_api_error(failure, request.action) from None
 
     def _pool(self) -> urllib3.HTTPConnectionPool:
-        if os.getpid() != self._process:
+        if os.getpid() != self._pid:
             # Forked: two processes on one connection would read each other's responses.
-            self._begin()
-        with self._making:
+            self._reset()
+        with self._lock:
             if self._closed:
                 raise errors.ClientClosed("The client was closed; nothing was sent.")
-            if self._made is None:
+            if self._connections is None:
                 # The connections that requests would use, with its TLS and its proxies.
                 adapter = HTTPAdapter(pool_maxsize=20)
                 request = requests.Request("GET", self._base_url).prepare()
                 found = adapter.get_connection_with_tls_context(request, self._verify, self._proxies)
                 adapter.cert_verify(found, self._base_url, self._verify, None)  # type: ignore[no-untyped-call] # its stub has no types
-                self._made = cast("urllib3.HTTPConnectionPool", found)
-                self._made.ConnectionCls = with_total_timeout(self._made.ConnectionCls)
-            return self._made
+                self._connections = cast("urllib3.HTTPConnectionPool", found)
+                self._connections.ConnectionCls = with_total_timeout(self._connections.ConnectionCls)
+            return self._connections
 
 
 def _require_usable_ca(verify: object) -> None:
-    """Raise ConfigError for a CA file that holds no certificate. A folder is left to OpenSSL."""
+    """Raise ConfigError for a CA file without a certificate. A folder is left to OpenSSL."""
     if not isinstance(verify, str) or Path(verify).is_dir():
         return
     try:
@@ -119,7 +119,7 @@ def _require_usable_ca(verify: object) -> None:
 
 
 def _require_usable_proxy(url: str | None) -> None:
-    """Raise ConfigError for a proxy's URL that names no host. It is not shown: it may hold a password."""
+    """Raise ConfigError for a proxy's URL without a host. It is not shown, as it may contain a password."""
     try:
         if url is None or urllib3.util.parse_url(url).host:
             return
@@ -132,7 +132,7 @@ def _require_usable_proxy(url: str | None) -> None:
 
 
 def _without_header_dump(record: logging.LogRecord) -> bool:
-    """Headers that cannot be parsed are logged whole, with a traceback; they may hold anything."""
+    """Drop records with a traceback: they quote headers that cannot be parsed, which may hold anything."""
     return not record.exc_info
 
 

@@ -1,6 +1,6 @@
-"""What a failure below HTTP means, from the exceptions of requests and urllib3 alone: no I/O.
+"""Maps failures below HTTP, which are exceptions of requests and urllib3, to our errors. No I/O.
 
-No text of a failure is repeated: it may quote URLs and proxy passwords.
+The text of an exception is never repeated: it may quote URLs and proxy passwords.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _HANDSHAKE_ENDED = (
     "ALERT",
     "UNRECOGNIZED_NAME",
 )
-"""In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
+"""In OpenSSL's reasons: the two sides did not agree on TLS, so no request was read."""
 
 _CERTIFICATE_REQUIRED = ("CERTIFICATE_REQUIRED",)
-"""Under TLS 1.3 a server says so after the handshake, and before it reads a request."""
+"""Under TLS 1.3 a server sends this after the handshake, but before it reads a request."""
 
 _PROXY_BUSY = frozenset({429, 502, 503, 504})
-"""A proxy's responses to CONNECT that may be others a moment later."""
+"""A proxy's responses to CONNECT that may be different a moment later."""
 
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
@@ -41,7 +41,7 @@ _BAD_ADDRESS = (
     urllib3.exceptions.LocationValueError,
 )
 
-_INVALID_NOW = "Check this machine's clock; those who run the server, or the proxy, renew its certificate."
+_INVALID_NOW = "Check this machine's clock; if it is right, the server or the proxy needs a new certificate."
 _OTHER_NAME = "Check `api_url`, and any proxy or gateway on the way."
 _UNTRUSTED = {
     9: ("is not valid yet", _INVALID_NOW),
@@ -53,11 +53,11 @@ _UNTRUSTED = {
 
 
 def to_api_error(failure: Exception, action: str) -> errors.ApiError:
-    """The failure as one of ours; `action` begins its message."""
+    """The failure as one of our errors, whose message begins with `action`."""
     causes = list(_causes(failure))
     if any(isinstance(cause, _BAD_ADDRESS) for cause in causes):
         return errors.BadRequest(
-            f"{action} the address, or that of the proxy, cannot be used.",
+            f"{action} the URL of Sprinto or of the proxy cannot be used.",
             "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
         )
     ended = _HANDSHAKE_ENDED if isinstance(failure, ConnectError) else _CERTIFICATE_REQUIRED
@@ -91,7 +91,7 @@ def _to_connect_error(failure: ConnectError, causes: list[BaseException], action
 
 
 def _to_tls_error(causes: list[BaseException], action: str, ended: tuple[str, ...]) -> errors.TLSError | None:
-    """What it means if two sides found no TLS, as a reason in `ended` says; None for anything else."""
+    """The error for an untrusted certificate, or for a handshake that failed for a reason in `ended`."""
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             what, hint = _UNTRUSTED.get(
@@ -115,24 +115,24 @@ def _to_tls_error(causes: list[BaseException], action: str, ended: tuple[str, ..
 
 
 def _reason(causes: list[BaseException]) -> str:
-    def came(kind: type[BaseException]) -> bool:
+    def caused_by(kind: type[BaseException]) -> bool:
         return any(isinstance(cause, kind) for cause in causes)
 
-    if came(urllib3.exceptions.NameResolutionError):
+    if caused_by(urllib3.exceptions.NameResolutionError):
         return "the host name does not resolve"
-    if came(TimeoutError):
+    if caused_by(TimeoutError):
         return "timed out"
-    if came(ssl.SSLError):
-        # Whose `errno` is a number of OpenSSL's.
+    if caused_by(ssl.SSLError):
+        # Its `errno` is one of OpenSSL's own numbers.
         return "the TLS handshake was cut off"
     numbers = [
         cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode
     ]
     if numbers and numbers[-1]:
         return os.strerror(numbers[-1]).lower()
-    if came(RemoteDisconnected):
-        return "it was ended before a response"
-    return "the response is not HTTP" if came(HTTPException) else "unknown reason"
+    if caused_by(RemoteDisconnected):
+        return "it was closed before a response"
+    return "the response is not HTTP" if caused_by(HTTPException) else "unknown reason"
 
 
 def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
@@ -140,13 +140,13 @@ def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
         return proxy_refused(response.status)
     return errors.Throttled(
         f"The proxy did not connect to Sprinto (it returned {response.status}); nothing was sent.",
-        "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",
+        "Run again later; if it persists, contact whoever operates the proxy in HTTPS_PROXY.",
         retry_after=parse_retry_after(response.retry_after),
     )
 
 
 def _causes(failure: BaseException) -> Iterator[BaseException]:
-    """The failure and all that it was raised from or wraps, outermost first."""
+    """The failure and every exception that it was raised from or wraps, outermost first."""
     seen: set[int] = set()
     queue: list[BaseException] = [failure]
     while queue:
@@ -155,6 +155,6 @@ def _causes(failure: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(cause))
         yield cause
-        # Not the context, which may be what the caller was handling.
+        # Not the context, which may be an exception that the caller was handling.
         inside = [cause.__cause__, getattr(cause, "reason", None), *cause.args]
         queue.extend(found for found in inside if isinstance(found, BaseException))

@@ -1,10 +1,10 @@
-"""Connections that keep to a time limit, and know whether a request may have left.
+"""Connections with a total timeout, which know whether a request may have been sent.
 
-A socket's timeout is for one step: a byte now and then, or a name that is not resolved, would hold a request
-for ever. Here connecting, sending and the response take no longer than the timeout in all.
+A socket's timeout covers one step: a byte now and then, or a name that does not resolve, would block a
+request forever. Here one timeout covers connecting, sending and the response together.
 
-What fails while a connection is made is a ConnectError: nothing was sent. urllib3 alone does not distinguish:
-behind a proxy a response that was lost looks there like a proxy that was never reached.
+A failure while connecting is a ConnectError: nothing was sent. urllib3 itself does not distinguish that: with
+a proxy, a lost response looks like a proxy that was never reached.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ else:
     _Connection = object
 
 _PIECE_BYTES = 16_384
-"""What TLS sends in one step, to which it gives the whole of a socket's timeout."""
+"""What TLS sends in one step, and each step may take the whole of a socket's timeout."""
 
 
 _MAX_INFORMATIONAL = 100
-"""Informational responses (1xx) before the final one; more of them are not waited for."""
+"""Maximum informational responses (1xx) before the final one; with more, the request fails."""
 
 
 _MAX_IDLE_SECONDS = 10.0
-"""Firewalls and gateways forget idle connections without a word, and reset the next request on one."""
+"""Firewalls and gateways silently drop idle connections, and reset the next request on one."""
 
 
 class ConnectError(HTTPError):
-    """No byte of the request has left; the cause says why. urllib3 hands it on as it is.
+    """No byte of the request was sent; the cause says why. urllib3 passes this error on unchanged.
 
-    `at_proxy` says that it was the proxy which was not reached, `through_proxy` that it was to lead there.
+    `through_proxy`: the connection was to go through a proxy. `at_proxy`: that proxy was not reached.
     """
 
     def __init__(self, connection: _Connection) -> None:
@@ -54,16 +54,16 @@ class ConnectError(HTTPError):
 
 
 class StaleConnectionError(HTTPError):
-    """A direct connection that had served before ended before the first byte of this response."""
+    """A reused direct connection ended before the first byte of this response."""
 
 
 def with_total_timeout(connection_class: type[Any]) -> type[Any]:
-    """The same connections, but that they keep to their timeout: for a urllib3 pool's `ConnectionCls`."""
+    """The same connections with a total timeout, for a urllib3 pool's `ConnectionCls`."""
     return type(connection_class.__name__, (_TotalTimeoutConnection, connection_class), {})
 
 
 class _TotalTimeoutConnection(_Connection):
-    """Its timeout, in seconds and not None, is for each request as a whole, connecting included."""
+    """Its timeout, in seconds and not None, covers each request as a whole, including connecting."""
 
     _until = 0.0
     _is_new = False
@@ -74,14 +74,14 @@ class _TotalTimeoutConnection(_Connection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it can be used again: the peer has not closed it, and it was not idle for long."""
+        """Whether it can be used again: the peer has not closed it, and it has not been idle for long."""
         return super().is_connected and time.monotonic() - self._served_at < _MAX_IDLE_SECONDS
 
     def connect(self) -> None:
         self._until, self._is_new = self._deadline(), True
         self._limit_response(_ProxyResponse)
         try:
-            # On another thread, for a resolver knows of no limit.
+            # On another thread, because resolving a name has no timeout.
             connecting = in_background(self._connect, or_here=self._connect)
             self._given_up = not is_done_within(connecting, _left(self._until))
             if not self._given_up:
@@ -98,9 +98,9 @@ class _TotalTimeoutConnection(_Connection):
                 self.close()
 
     def _new_conn(self) -> socket.socket:
-        """Urllib3's own gives each address of a name the whole timeout, so that the second is never tried."""
+        """Urllib3's own method gives each address the whole timeout, so that the second is never tried."""
         if hasattr(self, "_socks_options"):
-            # Through a SOCKS proxy, whose connections have a way of their own, the proxy chooses the address.
+            # SOCKS connections are made differently, and the proxy chooses the address.
             return super()._new_conn()
         try:
             addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
@@ -125,20 +125,20 @@ class _TotalTimeoutConnection(_Connection):
                 raise StaleConnectionError("stale") from failure
             raise
         except ssl.SSLEOFError:
-            # Under TLS 1.3 a server may reject the handshake after it: what it says is still to be read.
+            # Under TLS 1.3 a server may reject a finished handshake: its alert has not been read yet.
             if self._is_new:
                 self.sock.recv(1)
             raise
 
     @property
     def _may_be_stale(self) -> bool:
-        # A proxy may have handed the request on before its side of the connection ended.
+        # A proxy may have forwarded the request before its side of the connection ended.
         return not self._is_new and self.proxy is None
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's own
         if self._body_follows:
-            # http.client sends the head by itself: a step more on both sides, and for this process one more
-            # moment in which the thread that reads takes Python's lock, with the page not yet on its way.
+            # http.client sends the head separately: one more step on both sides, and one more moment at which
+            # the reading thread of this process may take the GIL before the page is sent.
             self._body_follows, self._head = False, data
             return
         head, self._head = self._head, b""
@@ -158,7 +158,7 @@ class _TotalTimeoutConnection(_Connection):
             self._served_at = time.monotonic()
 
     def _limit_response(self, kind: type[_TimeLimitedResponse]) -> None:
-        # http.client's place for another class; this one is made for each response.
+        # http.client's hook for another response class, called once for each response.
         response = partial(kind, until=self._until, may_be_stale=self._may_be_stale)
         self.response_class = cast("type[HTTPResponse]", response)
 
@@ -179,7 +179,7 @@ class _TimeLimitedResponse(HTTPResponse):
         self.fp = io.BufferedReader(_TimeLimitedReads(self.fp.detach(), sock, until, may_be_stale))
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client skips 100 alone, and takes any other 1xx (103 Early Hints) for the final response.
+        # http.client skips only 100, and takes any other 1xx (103 Early Hints) for the final response.
         for _ in range(_MAX_INFORMATIONAL + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc] # private in http.client
             if status // 100 != 1 or status == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -201,7 +201,7 @@ class _ProxyResponse(_TimeLimitedResponse):
     """A proxy's response to CONNECT. Raises ProxyResponseError for a refusal."""
 
     def _read_status(self) -> tuple[str, int, str]:
-        # What http.client raises for a refusal has the status in its text only, and no `Retry-After`.
+        # http.client's own error has the status in its text only, and no `Retry-After`.
         version, status, reason = super()._read_status()
         if status != HTTPStatus.OK:
             raise ProxyResponseError(status, parse_headers(self.fp).get("Retry-After"))
@@ -209,9 +209,9 @@ class _ProxyResponse(_TimeLimitedResponse):
 
 
 class _TimeLimitedReads(io.RawIOBase):
-    """What a socket's own file reads, as long as there is time. Raises TimeoutError after that.
+    """Reads from a socket's own file until time is up. Raises TimeoutError after that.
 
-    Raises StaleConnectionError where a connection that `may_be_stale` ends before the first byte.
+    Raises StaleConnectionError if a connection that `may_be_stale` ends before the first byte.
     """
 
     def __init__(self, source: io.RawIOBase, sock: Any, until: float, may_be_stale: bool) -> None:  # noqa: ANN401, FBT001 - a socket, or what TLS makes of one

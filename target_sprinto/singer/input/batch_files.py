@@ -1,6 +1,6 @@
-"""Files of records that a BATCH message names, read line by line: no file is ever whole in memory.
+"""Reads the record files that a BATCH message names, line by line: no file is held in memory as a whole.
 
-What is read: JSON Lines, plain or gzip, from `file://` on this machine (singer-sdk: Batch Messages).
+Supported are JSON Lines, plain or gzip, from `file://` on this machine (singer-sdk: Batch Messages).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Encoding(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iterator[BatchFile]:
-    """The files of a BATCH message; `own` are the loader's. Raises BatchNotSupported, or InvalidLine."""
+    """The files of a BATCH message; `own` are the loader's files. Raises BatchNotSupported or InvalidLine."""
     stream = message["stream"]
     try:
         files = msgspec.json.decode(message["manifest"], type=list[str])
@@ -58,7 +58,7 @@ def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iter
 class BatchFile:
     """One file of a batch. `str()` names it and its current line, from 1.
 
-    `own` are the loader's files: device and inode.
+    `own` are the loader's files, by device and inode.
     """
 
     path: str
@@ -70,7 +70,7 @@ class BatchFile:
         return f"batch file {self.path!r}" + (f", line {self.line}" if self.line else "")
 
     def records(self, check: InterruptCheck) -> Iterator[bytes]:
-        """The records' lines, one by one. `check` is called with every block read, and may raise.
+        """The lines of the records. `check` is called for each block that is read, and may raise.
 
         Raises BatchFileUnreadable for a file that is missing, cut off or corrupt.
         """
@@ -90,7 +90,7 @@ class BatchFile:
                 raise self._unreadable(private_files.reason(problem)) from None
 
     def _open(self, opened: contextlib.ExitStack, check: InterruptCheck) -> IO[bytes]:
-        # If it is not a file, do not wait for a process that might open the other end.
+        # If it is a named pipe, do not wait for a process to open the other end.
         descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         opened.callback(os.close, descriptor)
         status = os.fstat(descriptor)
@@ -104,7 +104,7 @@ class BatchFile:
             raise self._unreadable("it is not a gzip file")
         if head != _GZIP_MAGIC:
             return source
-        # Also where the message says otherwise: singer-sdk 0.54 compresses under `compression: none` too.
+        # Whatever the message says: singer-sdk 0.54 compresses under `compression: none`, too.
         return cast("IO[bytes]", opened.enter_context(gzip.GzipFile(fileobj=source)))
 
     def _unreadable(self, why: str) -> BatchFileUnreadable:
@@ -115,7 +115,7 @@ class BatchFile:
 
 
 def identities(names: Iterable[str]) -> frozenset[tuple[int, int]]:
-    """Of those files that are there: what each has in common with all its names, links among them."""
+    """Device and inode of each file that exists: they are the same for all its names and links."""
     return frozenset(_identity(os.stat(name)) for name in names if os.path.exists(name))  # noqa: PTH110, PTH116 - a name may be any text
 
 
@@ -124,14 +124,14 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _path(url: str) -> str:
-    """The file that a URL names. Raises BatchNotSupported for what is not a file of this machine."""
+    """The file that a URL names. Raises BatchNotSupported for anything but a file on this machine."""
     scheme, _, place = url.partition("://")
     spelled = place.removeprefix("localhost")
     decoded = unquote(spelled)
     if scheme != "file" or not spelled.startswith("/") or "\0" in decoded:
         raise BatchNotSupported(
-            "a BATCH message names something that is not a file of this machine (`file:///…`).",
+            "a BATCH message names something that is not a file on this machine (`file:///…`).",
             "Let the tap's `batch_config.storage.root` be a folder that this target can read.",
         )
-    # SDK taps encode no character of a root that is a URL, and those of a root that is a path.
+    # SDK taps percent-encode a root that is a path, but not one that is a URL.
     return spelled if os.path.exists(spelled) else decoded  # noqa: PTH110 - `Path.exists` raises for a name too long

@@ -1,7 +1,7 @@
-"""A line of the input as a Singer message, with exact numbers and the record's own bytes. Pure.
+"""Parses a line of the input as a Singer message, with exact numbers and the record's own bytes. Pure.
 
-Nothing of a line is quoted in an error: it may hold personal data. What is decoded is bounded beforehand:
-decoded, small values take up to thirty times their bytes.
+Errors do not quote a line: it may contain personal data. Sizes are limited before decoding, because decoded
+small values take up to thirty times their bytes.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MAX_LINE_BYTES = 20_000_000
 """A longer line is not a message."""
 
 MAX_RECORD_BYTES = 6_000_000
-"""As a tap sends it: a stream map may make it fit a page, of at most 5,000,000 bytes."""
+"""As the tap sends it: a stream map may shrink it to fit a page, of at most 5,000,000 bytes."""
 
 MAX_RECORD_VALUES = 100_000
 MAX_STATE_VALUES = 250_000
-"""Values with their names: a stream map makes several copies of a record."""
+"""A value counts once with its name. Limited because a stream map makes several copies of a record."""
 
 _LARGEST = {
     "key_properties": 100_000,
@@ -41,16 +41,16 @@ _LARGEST = {
     "encoding": 100_000,
     "manifest": 1_000_000,
 }
-"""Bytes of a part of a message. SCHEMA and STATE have limits of their own."""
+"""Maximum bytes of a part of a message. SCHEMA and STATE have separate limits."""
 
 _LARGEST_KEY = 100_000
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
-"""One without an end goes to the end of the text: it is searched once, not from each of its quotes."""
+"""An unterminated string extends to the end of the text, so it is searched once, not from each quote."""
 
 
 class Message(msgspec.Struct, gc=False):
-    """A Singer message as far as this target reads it; a `Raw` is still JSON bytes."""
+    """The parts of a Singer message that this target reads; a `Raw` is undecoded JSON."""
 
     type: str | UnsetType = UNSET
     stream: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)] | UnsetType = UNSET
@@ -80,13 +80,13 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 """A value as JSON bytes, with exact numbers."""
 
 decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
-"""The same back: decimals as Decimal, integers of any size."""
+"""JSON bytes as a value: decimals as Decimal, integers of any size."""
 
 
 def parse_message(line: bytes) -> dict[str, Any]:
     """A line as a message: ``{"type": …, "stream": …, "record": Raw, "time_extracted": Raw}``.
 
-    Raises InvalidLine, or InvalidRecord for a number that JSON does not know.
+    Raises InvalidLine, or InvalidRecord for a number that JSON cannot represent.
     """
     try:
         if not line.isascii():
@@ -125,7 +125,7 @@ def _not_a_message(line: bytes, problem: Exception) -> InputError:
     if line.startswith(codecs.BOM_UTF8):
         return _invalid("the line begins with a byte order mark, which is not JSON.")
     if isinstance(problem, msgspec.ValidationError):
-        # msgspec's texts name types and our own field names, never values.
+        # msgspec's messages name types and our own field names, never values.
         return _invalid(f"not a valid Singer message: {problem}.")
     surrogate = "it has a lone surrogate (\\ud800 to \\udfff), which is not a character."
     return diagnose_line(line) or _invalid(surrogate)
@@ -141,7 +141,7 @@ def _require_parts(kind: str, found: dict[str, Any]) -> None:
 
 
 def diagnose_line(line: bytes) -> InputError | None:
-    """Why a line is not JSON; None if Python's own parser, which is laxer, reads it."""
+    """Why a line is not JSON; None if Python's parser, which is laxer, accepts it."""
     not_finite: list[str] = []
     ending = "" if line.endswith(b"\n") else " The input ends within this line: the tap probably crashed."
     invalid = _invalid(f"the line is not valid JSON.{ending}")
@@ -153,7 +153,7 @@ def diagnose_line(line: bytes) -> InputError | None:
         return invalid
     if not_finite:
         return InvalidRecord(
-            "NaN or Infinity, which JSON cannot represent and which is not a value to keep as evidence.",
+            "NaN or Infinity, which JSON cannot represent and which is not usable as evidence.",
             "Make the tap send null, or leave the field out.",
         )
     return None
@@ -164,7 +164,7 @@ def _invalid(what: str) -> InvalidLine:
 
 
 def count_marks(text: bytes) -> int:
-    """The commas, objects and lists in a JSON text: it has at most one value more."""
+    """The number of commas, objects and lists in a JSON text: it has at most one more value than that."""
     return sum(map(text.count, (b",", b"{", b"[")))
 
 
@@ -182,10 +182,10 @@ def has_more_values(raw: msgspec.Raw | bytes, limit: int) -> bool:
 
 
 def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
-    """Some fields of a JSON object, however large the others are; none if these are large, or it has none."""
+    """Some fields of a JSON object, however large the others are; {} if these are too large or invalid."""
     spelled = {f"field_{number}": name for number, name in enumerate(dict.fromkeys(names))}
     try:
-        # ValueError for a name with a quote, a backslash or a control character.
+        # Raises ValueError for a name with a quote, a backslash or a control character.
         wanted = msgspec.defstruct(
             "Fields", [(field, msgspec.Raw, msgspec.Raw()) for field in spelled], rename=spelled
         )
@@ -199,11 +199,11 @@ def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
 
 
 _ENCODED = (str, int, type(None), Decimal, date, time, UUID)
-"""What is JSON, or has a usual form in it. `encode` takes bytes, sets and durations, too."""
+"""Types that are JSON, or have a usual JSON form. `encode` also accepts bytes, sets and durations."""
 
 
 def is_finite(value: object) -> bool:
-    """Whether no float in it is NaN or infinite. Raises TypeError for a value that is not JSON."""
+    """Whether all floats in a value are finite. Raises TypeError for a value that is not JSON."""
     if isinstance(value, dict):
         return all(map(is_finite, (*value, *value.values())))
     if isinstance(value, list | tuple):
@@ -218,7 +218,7 @@ def is_finite(value: object) -> bool:
 def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
     """A JSON object with exact numbers: decimals as Decimal, integers of any size.
 
-    Raises ValueError for anything else, and for numbers that Python cannot hold.
+    Raises ValueError for anything else, and for numbers that Python cannot represent.
     """
     try:
         return _object_decoder.decode(raw)

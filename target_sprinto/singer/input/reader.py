@@ -1,4 +1,4 @@
-"""The lines of the input, one message after another; waiting for them can be cut short."""
+"""Reads the input line by line, each line a message. Waiting for input can be interrupted."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ log = logging.getLogger(__name__)
 class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the current line, from 1.
 
-    `check` is called while waiting for input, and may raise to end the reading. `reject` is handed a line
-    that is a message but for a number that JSON does not know, and raises unless the record may be left out.
-    `guard` is entered while lines are read. `longest_silence` gives the seconds without input after which a
-    tap on stdin is taken for dead; it is called when reading begins. With `by_command` the input is read past
-    Python's own buffer, so that waiting for it can be cut short: for a command line, whose input nothing else
-    has read from.
+    `check` is called while waiting for input, and may raise to stop reading. `reject` is passed a line that
+    is invalid only because of a number that JSON cannot represent; it raises unless the record may be left
+    out. `guard` is the context in which lines are read. `longest_silence` is called when reading begins, and
+    returns the seconds without input after which a tap on stdin is assumed to have crashed. `by_command`
+    bypasses Python's buffer, so that waiting can be interrupted; nothing else may have read the input.
     """
 
     check: InterruptCheck
@@ -53,14 +52,14 @@ class SprintoReader(GenericSingerReader[bytes]):
         self._digest: hashlib._Hash | None = None
 
     def start_digest(self) -> hashlib._Hash:
-        """A SHA-256 that all lines from now on are added to."""
+        """A SHA-256 that is updated with each line from now on."""
         self._digest = hashlib.sha256()
         return self._digest
 
     @property
     def default_input(self) -> IO[bytes]:
         """Standard input, as bytes."""
-        # It is None where the shell has closed it, and a stand-in without `buffer` in a caller's tests.
+        # None if the shell has closed it; in a caller's tests, a substitute without `buffer`.
         stdin: Any = sys.stdin
         if stdin is None:
             return io.BytesIO()
@@ -72,12 +71,12 @@ class SprintoReader(GenericSingerReader[bytes]):
                 )
             with contextlib.suppress(io.UnsupportedOperation):
                 return interruptible_reader(
-                    stdin.fileno(), self.check, self._add_to_waits, self.longest_silence()
+                    stdin.fileno(), self.check, self._add_wait, self.longest_silence()
                 )
         opened: IO[bytes] = getattr(stdin, "buffer", stdin)
         return opened
 
-    def _add_to_waits(self, seconds: float) -> None:
+    def _add_wait(self, seconds: float) -> None:
         self.waited_seconds += seconds
 
     def process_lines(
@@ -85,9 +84,9 @@ class SprintoReader(GenericSingerReader[bytes]):
         file_input: IO[bytes] | IO[str] | None,
         callbacks: dict[Any, Callable[[dict[str, Any]], None]],
     ) -> Counter[str]:
-        """Hand every message to the callback of its type; count messages by type: ``{type: int}``.
+        """Pass every message to the callback of its type; return the number of messages of each type.
 
-        Raises what `guard` makes of the first thing that goes wrong.
+        Raises the error that `guard` makes of the first failure.
         """
         self.from_stdin = file_input is None
         seen: Counter[str] = Counter()
@@ -119,7 +118,7 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
         if isinstance(source, io.BufferedIOBase):
-            # Of a line without end no more is read than a line may have.
+            # Reads no more of an endless line than the maximum.
             read_line = partial(source.readline, MAX_LINE_BYTES)
         else:
             lines = (line if isinstance(line, bytes) else line.encode() for line in source)
@@ -127,20 +126,20 @@ class SprintoReader(GenericSingerReader[bytes]):
         try:
             while line := read_line():
                 if len(line) >= MAX_LINE_BYTES:
-                    raise self._unusable(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
+                    raise self._invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
                 yield line
         except UnicodeError:
-            raise self._unusable("the line is not UTF-8.") from None
+            raise self._invalid_line("the line is not UTF-8.") from None
         except OSError as failure:
-            raise self._unusable(f"the input cannot be read ({private_files.reason(failure)}).") from None
+            raise self._invalid_line(f"the input cannot be read ({private_files.reason(failure)}).") from None
 
-    def _unusable(self, what: str) -> InvalidLine:
+    def _invalid_line(self, what: str) -> InvalidLine:
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
 
 
 @dataclass(eq=False, repr=False)
 class _InterruptibleInput(io.RawIOBase):
-    """A file descriptor whose reads poll for an interruption while nothing comes."""
+    """A file descriptor whose reads poll for an interruption while they wait for data."""
 
     descriptor: int
     check: InterruptCheck
@@ -151,7 +150,7 @@ class _InterruptibleInput(io.RawIOBase):
         try:
             self.check()
         except (OSError, UnicodeError) as bug:
-            # Otherwise it would be read as a failure of the input.
+            # Otherwise it would look like a failure of the input.
             raise InternalError(bug) from None
 
     def readable(self) -> bool:
@@ -176,9 +175,9 @@ def interruptible_reader(
     waited: Callable[[float], None] = lambda _: None,
     longest_silence: float = 0.0,
 ) -> io.BufferedReader:
-    """A file to be read whose waiting can be cut short: `check` is called on every tick, and may raise.
+    """A readable file whose reads can be interrupted: `check` is polled while they wait, and may raise.
 
-    `waited` is called after each read with the seconds it took. Reading raises TapSilent once nothing came
-    for `longest_silence` seconds; 0 means never.
+    `waited` is called after each read with the seconds it took. Reading raises TapSilent after
+    `longest_silence` seconds without data; 0 means never.
     """
     return io.BufferedReader(_InterruptibleInput(descriptor, check, waited, longest_silence), 1 << 16)

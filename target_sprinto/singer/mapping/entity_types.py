@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from target_sprinto.errors import UnmappedStream
 from target_sprinto.push.text import LONGEST_NAME, in_json, quoted, short
-from target_sprinto.singer.similar_names import nearest_first
+from target_sprinto.similar_names import nearest_first
 
 
 class Unmapped(enum.Enum):
@@ -40,8 +40,8 @@ class EntityTypes:
     def of(self, stream: str) -> str | None:
         """The stream's entity type; None if its records are not to be sent.
 
-        Raises UnmappedStream for a stream that is not named, under `fail`, and for one whose own name cannot
-        be an entity type, under `keep`.
+        Raises UnmappedStream, under `fail` for a stream that is not named, and under `keep` for one whose own
+        name cannot be an entity type.
         """
         named = self.named(stream)
         if named is None and self.unmapped is Unmapped.FAIL:
@@ -67,6 +67,6 @@ class EntityTypes:
 
 
 def is_named(stream: str, name: str) -> bool:
-    """Whether a name in the settings, which may be a pattern, means the stream."""
-    # A name with a bracket in it is itself before it is a pattern, for the SDK's mapper too.
+    """Whether a name in the settings, which may be a pattern, matches the stream."""
+    # A name with a bracket also matches literally, as in the SDK's mapper.
     return stream == name or fnmatchcase(stream, name)

@@ -1,7 +1,7 @@
-"""What a stream map and an entity schema must agree on, checked when a stream's SCHEMA comes. Pure.
+"""Checks a stream map against the stream's SCHEMA and its entity schema, when the SCHEMA arrives. Pure.
 
-So a mistake in a name is found before anything is opened at Sprinto. Every error names stream and target
-field, what is missing, the nearest names, and the likely cause.
+This finds a misspelled name before a session is opened. Every error names the stream, the target field, the
+missing name, the nearest names, and the likely cause.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, listed, quoted
+from target_sprinto.similar_names import by_nearness, nearest_first
 from target_sprinto.singer.input.messages import DELETED_AT
 from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
@@ -27,7 +28,6 @@ from target_sprinto.singer.mapping.map_rules import (
 from target_sprinto.singer.mapping.map_schema import read_at
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
-from target_sprinto.singer.similar_names import by_nearness, nearest_first
 
 _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
 _OPTIONAL = "Correct it. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."
@@ -40,7 +40,7 @@ _LONGEST_KEYS = 60
 
 
 class _Missing(NamedTuple):
-    """A name that an expression reads, by `get` or not, and that its place lacks; `known` are its names."""
+    """A name that an expression reads, by `get` or not, and its object lacks; `known` are the object's."""
 
     name: str
     known: list[str]
@@ -49,7 +49,7 @@ class _Missing(NamedTuple):
 
 
 def require_expressions(stream_maps: Mapping[str, Any]) -> None:
-    """Raise MapFailed for what is not an expression, in the map of any stream."""
+    """Raise MapFailed for an invalid expression in the map of any stream."""
     for name, options in stream_maps.items():
         if isinstance(options, dict):
             _require_expressions(MapRule(name, name, options), name)
@@ -60,12 +60,12 @@ def _require_expressions(rule: MapRule, stream: str, fields: Sequence[str] = ())
         if parsed(expression) is None:
             raise MapFailed(
                 f"{_in(stream, target)} is {quoted(expression)}, which is not an expression.",
-                _meant(target, expression, fields),
+                _expression_hint(target, expression, fields),
             )
 
 
-def _meant(target: str, expression: str, fields: Iterable[str]) -> str:
-    """What to do about text that is not an expression, or whose first name is not a field."""
+def _expression_hint(target: str, expression: str, fields: Iterable[str]) -> str:
+    """The hint for text that is not an expression, or that names no field."""
     text = expression.strip()
     if text in fields:
         return _as_typed(f"Write `{reading(text)}`.", "Read the field by `record['x']`.")
@@ -78,9 +78,9 @@ def _meant(target: str, expression: str, fields: Iterable[str]) -> str:
 
 
 def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequence[str] | None) -> None:
-    """Raise MapFailed for what is not an expression, and for a key property that the map drops.
+    """Raise MapFailed for an invalid expression, and for a key property that the map drops.
 
-    `fields` and `keys` are those of the tap's SCHEMA. Without any `fields` nothing is known of them.
+    `fields` and `keys` are those of the tap's SCHEMA. If `fields` is empty, the fields are unknown.
     """
     _require_expressions(rule, stream, fields)
     named = rule.options.get("__key_properties__", keys) or []
@@ -108,8 +108,8 @@ def require_known_names(
 ) -> None:
     """Raise MapFailed if the rule names a field that the stream's schema lacks.
 
-    `fields` is ``{field: JSON Schema}``. A schema without any says nothing of them. A pattern may remove a
-    field that only some of its streams have.
+    `fields` is ``{field: JSON Schema}``; if it is empty, nothing is checked. A pattern may remove a field
+    that only some of its streams have.
     """
     if not fields:
         return
@@ -122,24 +122,24 @@ def require_known_names(
                 "Use one of those, or a method of text such as `x.upper()`; or compute it at the tap.",
             )
         missing = _Missing(name, list(fields), _cause(target, name, rule.expressions[target], fields))
-        raise _not_there(stream, target, missing)
+        raise _no_such_field(stream, target, missing)
     for target, expression in rule.expressions.items():
         for missing in _missing_parts(expression, fields):
             if not missing.by_get:
-                raise _not_there(stream, target, missing)
+                raise _no_such_field(stream, target, missing)
     for name in rule.removed:
         if name not in fields and rule.source == stream:
             raise MapFailed(
                 f"the stream map of stream {quoted(stream)} removes field {quoted(name)}, and the stream's"
                 f" schema has no such field{nearest_first(name, fields, most=3)}.",
-                "Correct the name, so that no other field is sent unintended; or remove the rule.",
+                "Correct the name, so that no other field is sent unintentionally; or remove the rule.",
             )
 
 
 def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, MapFailed]]:
-    """What may be right and is probably not, each with the name that it is about.
+    """Rules that may be correct but probably are not, each with the name in question.
 
-    A name that is read by `get` and that the stream's schema lacks may be one that a later SCHEMA has.
+    A name that is read by `get`, and that the stream's schema lacks, may be in a later SCHEMA.
     """
     condition = rule.expressions.get("__filter__", "record")
     if not any(isinstance(node, ast.Name) for node in nodes_of(condition)):
@@ -154,7 +154,7 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
     for target, expression in rule.expressions.items():
         for missing in _missing_parts(expression, fields):
             if missing.by_get and missing.name != DELETED_AT:
-                yield missing.name, _not_there(stream, target, missing)
+                yield missing.name, _no_such_field(stream, target, missing)
 
 
 def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its map
@@ -165,7 +165,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
     sent: Sequence[str],
     keys: Collection[str],
 ) -> None:
-    """Raise MapFailed if what is `sent` of a stream cannot be what its entity schema asks for.
+    """Raise MapFailed if the fields `sent` of a stream cannot fit its entity schema.
 
     `fields` is ``{field: JSON Schema}`` of the tap's SCHEMA; `sent` and `keys` are the fields and the key
     properties after the stream map.
@@ -180,11 +180,11 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
                 'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
             )
         source = rules.get(field) or field
-        came, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
-        if came - {"null"} and wanted and came.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
-            converted = text_of(reading(source), may_be_null="null" in came)
+        found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
+        if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
+            converted = text_of(reading(source), may_be_null="null" in found)
             raise MapFailed(
-                f"{_in(stream, field)} is {_list(came - {'null'})}, and entity type {name} wants"
+                f"{_in(stream, field)} is {_list(found - {'null'})}, and entity type {name} wants"
                 f" {_list(wanted)} (`entity_schemas`).",
                 _as_typed(f'Convert it in the stream map: "{converted}".', "Convert it in the stream map.")
                 if "string" in wanted
@@ -197,7 +197,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
                 f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, most=3)}.",
                 f'Map it in `stream_maps`: {{{in_json(stream)}: {{{in_json(field)}: "…"}}}}.',
             )
-    # By its key properties the target keeps the records of an entity in order. A stream may have none.
+    # The order of an entity's records is kept by its key properties. A stream may have none.
     if keys and entity.key and set(keys) != set(entity.key):
         given, meant = (listed([quoted(one) for one in those], _LONGEST_KEYS) for those in (keys, entity.key))
         named = f'"__key_properties__": [{", ".join(map(in_json, entity.key))}]'
@@ -210,7 +210,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         )
 
 
-def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
+def _no_such_field(stream: str, target: str, missing: _Missing) -> MapFailed:
     return MapFailed(
         f"the stream map of stream {quoted(stream)} reads {quoted(missing.name)} for {_place(target)}, and"
         f" the stream's schema has no such field{nearest_first(missing.name, missing.known, most=3)}.",
@@ -219,18 +219,18 @@ def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
 
 
 def _cause(target: str, name: str, expression: str, fields: Mapping[str, Any]) -> str:
-    """What to do about a name that is not a field."""
+    """The hint for a name that is not a field."""
     if word := _PYTHON.get(name.lower()):
         return f"Write `{word}`, as Python does."
     if expression.strip() in fields or (expression.strip() == name and name.isupper()):
-        return _meant(target, expression, fields)
+        return _expression_hint(target, expression, fields)
     for field, schema in fields.items():
         inner = properties_of(schema)
         part = name.removeprefix(f"{field}__")
         if part in inner:
             why = "Flattening comes after the map. " if part != name else ""
             inside = f"{why}It is inside {quoted(field)}"
-            return _as_typed(f"{inside}: write `{_got(reading(field), part, fields)}`.", f"{inside}.")
+            return _as_typed(f"{inside}: write `{_safe_read(reading(field), part, fields)}`.", f"{inside}.")
     return _OPTIONAL
 
 
@@ -248,12 +248,12 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Miss
         else:
             nearest = by_nearness(name, inner)[0]
             meant = f"Is {quoted(nearest)} meant? If the tap may leave it out, write"
-            hint = _as_typed(f"{meant} `{_got(ast.unparse(base), name, fields)}`.", _OPTIONAL)
+            hint = _as_typed(f"{meant} `{_safe_read(ast.unparse(base), name, fields)}`.", _OPTIONAL)
             yield _Missing(name, list(inner), hint)
 
 
-def _got(base: str, name: str, fields: Mapping[str, Any]) -> str:
-    """The expression that reads a part of an object which may lack it, or be null."""
+def _safe_read(base: str, name: str, fields: Mapping[str, Any]) -> str:
+    """An expression that reads a part of an object, which may be null or lack the part."""
     node = parsed(base)
     if isinstance(node, ast.BoolOp):
         base = f"({base})"
@@ -263,7 +263,7 @@ def _got(base: str, name: str, fields: Mapping[str, Any]) -> str:
 
 
 def _as_typed(hint: str, otherwise: str) -> str:
-    """A hint that has text to be typed, unless that is too long for a message."""
+    """The hint, which contains text to type, unless it is too long for a message."""
     return hint if len(hint) <= _LONGEST_HINT and hint.isprintable() else otherwise
 
 

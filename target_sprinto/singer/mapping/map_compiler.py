@@ -1,7 +1,7 @@
-"""Expressions of stream maps as Python functions: a small subset without side effects. Pure.
+"""Compiles stream map expressions to Python functions: a small subset without side effects. Pure.
 
-They come to what the SDK's mapper comes to, by the operators and functions of its evaluator (simpleeval). A
-function raises if the mapper would, and also where it cannot be sure: then the mapper has the record.
+The results are those of the SDK's mapper, by the operators and functions of its evaluator (simpleeval). A
+function raises if the mapper would, and also if it cannot be sure: the record then goes to the mapper.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OF_TEXT = (
 )
 _METHODS: dict[str, Callable[..., Any]] = {"get": dict.get, **{name: getattr(str, name) for name in _OF_TEXT}}
 _MAX_LENGTH = 100_000
-"""Of a text that an expression holds or makes (simpleeval: MAX_STRING_LENGTH)."""
+"""For a string in an expression or its result (simpleeval: MAX_STRING_LENGTH)."""
 
 NULL = Raw(b"null")
 _NONE = ast.Constant(None)
@@ -36,10 +36,10 @@ _FINITE = frozenset({str, int, bool, type(None)})
 
 
 class Compiler:
-    """Makes a function of a record from the expressions of a stream's map.
+    """Compiles the expressions of a stream map to a function of the record.
 
     A record has an attribute for each field: its JSON as `Raw`, or UNSET if it lacks the field. `attributes`
-    says which; `read` collects the fields that are read, and `required` those that no record may lack.
+    names them by field. `read` collects the fields that are read, `required` those that must be present.
     """
 
     def __init__(self, stream_map: CustomStreamMap, rule: MapRule, fields: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class Compiler:
         self.read: set[str] = set()
         self.required: set[str] = set()
         self._fields = fields
-        # An expression that calls `record.get` says what it makes without the field.
+        # An expression that calls `record.get` also works without the field.
         nodes = [node for expression in rule.expressions.values() for node in nodes_of(expression)]
         self._optional = {field_of_record(node) for node in nodes if isinstance(node, ast.Call)}
         operators = stream_map.expr_evaluator.operators
@@ -58,16 +58,16 @@ class Compiler:
         self._parameters: dict[str, ast.expr] = {}
 
     def compiled(self, body: ast.expr) -> Callable[[Any], Any]:
-        """A function of the record: `body`, whose values are each made once, and before it."""
+        """`body` as a function of the record; the fields that it uses are decoded once, and first."""
         inner = _lambda(self._parameters, body)
         outer = ast.Expression(_lambda(["record"], ast.Call(inner, [*self._parameters.values()], [])))
         code = compile(ast.fix_missing_locations(outer), "<stream map>", "eval")
-        # Nothing can be reached but what `computed` lets through.
+        # The code can only reach what `computed` lets through.
         made: Callable[[Any], Any] = eval(code, {"__builtins__": {}, **self._given})  # noqa: S307
         return made
 
     def part(self, name: str) -> ast.Attribute:
-        """A field as it is in the record, not its value."""
+        """A field's JSON in the record, not its value."""
         self.read.add(name)
         attribute = self.attributes.setdefault(name, f"field_{len(self.attributes)}")
         return ast.Attribute(_RECORD, attribute, ast.Load())
@@ -77,14 +77,14 @@ class Compiler:
         return ast.Call(self._given_as(function), [*arguments], [])
 
     def with_rest(self, function: Callable[[Any], Any], body: ast.expr) -> ast.expr:
-        """`body`, in which `rest` is what `function` makes of the record; None if that is None."""
+        """`body`, in which `rest` is the result of `function` for the record; None if the result is None."""
         rest = ast.NamedExpr(ast.Name("rest", ast.Store()), self.called(function, [_RECORD]))
         return ast.IfExp(ast.Compare(rest, [ast.IsNot()], [_NONE]), body, _NONE)
 
     def target(self, tree: ast.AST | None) -> ast.expr:
-        """What makes a target field: a constant, the very bytes of a field, or what is computed.
+        """The value of a target field: a constant, the unchanged bytes of a field, or a computed value.
 
-        Raises ValueError or KeyError for what is not in the subset.
+        Raises ValueError or KeyError for an expression outside the subset.
         """
         match tree:
             case ast.Constant(value) if _is_constant(tree):
@@ -97,7 +97,7 @@ class Compiler:
         return self.called(finite, [self.computed(tree)])
 
     def computed(self, node: ast.AST | None) -> ast.expr:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of node
-        """An expression as one of Python's. Raises ValueError or KeyError for what is not in the subset."""
+        """The expression in Python. Raises ValueError or KeyError if it is outside the subset."""
         if (name := field_of_record(node)) is not None:
             return self._of_record(node, name)
         match node:
@@ -112,7 +112,7 @@ class Compiler:
             case ast.Call(ast.Name(name), arguments, []) if name in _FUNCTIONS:
                 return self._call(self._functions[name], arguments)
             case ast.Call(ast.Attribute(value, name), arguments, []) if name in _METHODS:
-                # Of another type it may be another method; then this one raises.
+                # A value of another type may have another method of this name: this one raises for it.
                 return self._call(_METHODS[name], [value, *arguments])
             case ast.Subscript(value, ast.Constant() as key):
                 return self._call(getitem, [value, key])
@@ -146,7 +146,7 @@ class Compiler:
         return self.called(_present, [value]) if name in self._optional else value
 
     def _parameter(self, name: str) -> ast.Name:
-        """The field's value, or UNSET if it is optional."""
+        """The field's value; UNSET if it is optional and missing."""
         part = self.part(name)
         parameter = f"in_{part.attr}"
         # `decode_value` raises TypeError for UNSET.
@@ -188,14 +188,14 @@ def _present(value: object) -> object:
 
 
 def finite(value: object) -> object:
-    """The value. Raises ValueError or TypeError for what JSON cannot hold."""
+    """The value. Raises ValueError or TypeError if JSON cannot represent it."""
     if type(value) not in _FINITE and not is_finite(value):
         raise ValueError
     return value
 
 
 def _added(add: Callable[[Any, Any], Any], left: object, right: object) -> Any:  # noqa: ANN401 - any sum
-    """What the evaluator's `+` makes, which looks up what it was given: two texts are quicker."""
+    """The result of the evaluator's `+`, which checks its operands first: adding two strings is faster."""
     if type(left) is str and type(right) is str and len(left) + len(right) <= _MAX_LENGTH:
         return left + right
     return add(left, right)
@@ -209,7 +209,7 @@ def _joined(*parts: object) -> str:
 
 
 def _is_constant(node: ast.AST | None) -> bool:
-    """Whether it is a constant that JSON can hold."""
+    """Whether it is a constant that JSON can represent."""
     match node:
         case ast.Constant(str(value)):
             return len(value) <= _MAX_LENGTH
@@ -219,7 +219,7 @@ def _is_constant(node: ast.AST | None) -> bool:
 
 
 def field_of_record(node: ast.AST | None) -> str | None:
-    """The field in `record.x`, `record['x']` or `record.get('x')`, also of `_`; else None."""
+    """The field in `record.x`, `record['x']` or `record.get('x')`, or the same with `_`; otherwise None."""
     match step_of(node):
         case (ast.Name("record" | "_"), name):
             return name
@@ -237,7 +237,7 @@ def fields_read(expression: str) -> set[str]:
 
 
 def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> CustomStreamMap:
-    """The SDK's mapper for some of a map's fields alone."""
+    """The SDK's mapper for some of a map's fields only."""
     return CustomStreamMap(
         stream_alias=stream_map.stream_alias,
         stream_name=stream_map.stream_name,

@@ -1,7 +1,7 @@
-"""A proposed mapping from a tap's stream to an entity type, with how sure each field is and why. Pure.
+"""Proposes how to map a tap's stream to an entity type: how sure each field is, and why. Pure.
 
 Names decide: a source field is proposed only if its name means the same as the target's, by the table below.
-What is left is for a person: a date of an account, say, is not a date of employment.
+A person decides the rest: the date of an account, for example, is not a date of employment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from target_sprinto.singer.schemas.schema_parts import types_of
 
 UNDECIDED = "?"
 _LIKELY = 100
-"""The rank from which on a name is only usual for what it is taken for."""
+"""From this rank on, a name often has the meaning, but not always."""
 
 _MEANINGS: list[tuple[str, str]] = [
     (
@@ -46,18 +46,18 @@ _MEANINGS: list[tuple[str, str]] = [
     ("job description, role description", "position description"),
     ("employment type", "employee type, worker type, contract type"),
 ]
-"""By meaning: names that say it, and names that say it of most sources only; the likeliest first."""
+"""By meaning: names that always have it, and names that often have it; the likeliest first."""
 
-_AROUND = re.compile(r"profile|attributes|work|name|employee|user|person|personal|properties|fields")
-"""Objects whose fields mean what they would mean outside of them."""
+_WRAPPERS = re.compile(r"profile|attributes|work|name|employee|user|person|personal|properties|fields")
+"""Objects whose name does not change the meaning of their fields."""
 
-_OF_AN_ACCOUNT = re.compile(r"creat|activat|updat|modif|login|chang|expir|last seen|registered|sync")
+_ACCOUNT_EVENTS = re.compile(r"creat|activat|updat|modif|login|chang|expir|last seen|registered|sync")
 _PEOPLE = re.compile(r"\b(employees?|users?|people|persons?|staff|workers?|members?|directory)\b")
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One target field: the rule for its stream map, where it comes from, how sure that is, and why.
+    """One target field: the rule for its stream map, its source, how sure that is, and why.
 
     `rule` is None if nothing is proposed, and UNDECIDED if a person must decide. `level` is "sure", "likely",
     "decide" or "".
@@ -98,10 +98,10 @@ def _propose(
     wanted = entity.fields[field]
     undecided = UNDECIDED if field in entity.required else None
     ranked = sorted(_ranked(field, sources))
-    usable = [(rank, path) for rank, path in ranked if _can_be(sources[path][0], wanted)]
+    usable = [(rank, path) for rank, path in ranked if _may_fit(sources[path][0], wanted)]
     if not usable:
         return Proposal(
-            field, "", undecided, "decide" if undecided else "", _why_nothing(field, wanted, sources)
+            field, "", undecided, "decide" if undecided else "", _why_no_source(field, wanted, sources)
         )
     rank, path = usable[0]
     schema, may_be_null = sources[path]
@@ -117,7 +117,7 @@ def _propose(
     return Proposal(field, ".".join(path), rule, level, "; ".join(filter(None, (why, doubt))))
 
 
-def _why_nothing(field: str, wanted: Mapping[str, Any], sources: Mapping[Path, tuple[Any, bool]]) -> str:
+def _why_no_source(field: str, wanted: Mapping[str, Any], sources: Mapping[Path, tuple[Any, bool]]) -> str:
     account = [".".join(path) for path in sources if _is_account_date(path, sources[path][0])]
     if wanted.get("format") == "date-time" and account:
         return f"not {', '.join(account[:3])}: dates of an account, not of employment"
@@ -127,7 +127,7 @@ def _why_nothing(field: str, wanted: Mapping[str, Any], sources: Mapping[Path, t
 
 
 def _ranked(field: str, sources: Mapping[Path, object]) -> Iterator[tuple[int, Path]]:
-    """Source fields of the same meaning, with a rank: 0 is the same name, from _LIKELY on a usual one."""
+    """Source fields of the same meaning, with a rank: 0 for the same name, _LIKELY and up for a usual one."""
     meant = words(field)
     names: dict[str, int] = {meant: 0}
     for certain, usual in _MEANINGS:
@@ -137,7 +137,7 @@ def _ranked(field: str, sources: Mapping[Path, object]) -> Iterator[tuple[int, P
             names |= {name: number for number, name in enumerate(strong, 1) if name not in names}
     for path in sources:
         inner = list(path)
-        while len(inner) > 1 and _AROUND.fullmatch(words(inner[0])):
+        while len(inner) > 1 and _WRAPPERS.fullmatch(words(inner[0])):
             inner.pop(0)
         name = " ".join(map(words, inner))
         if name in names:
@@ -147,7 +147,7 @@ def _ranked(field: str, sources: Mapping[Path, object]) -> Iterator[tuple[int, P
 def _converted(
     expression: str, path: Path, schema: Mapping[str, Any], wanted: Mapping[str, Any], sample: StreamSample
 ) -> tuple[str | None, str]:
-    """The expression as the target wants it, and what is doubtful; None if a person must say how."""
+    """The expression converted for the target, and any doubt about it; None if a person must decide."""
     if allowed := wanted.get("enum"):
         for upper in (False, True):
             known = schema.get("enum")
@@ -172,7 +172,7 @@ def _as_date_time(expression: str, shapes: set[str], *, nullable: bool) -> tuple
         rule = f"{midnight} if {expression} else None" if nullable else midnight
         return rule, "a date becomes midnight UTC"
     if "local time" in shapes:
-        return None, "its times have no time zone, or another form than 2026-01-31T09:00:00Z"
+        return None, "its times have no time zone, or another format than 2026-01-31T09:00:00Z"
     return expression, "" if shapes == {"date-time"} else "it may not be a date and time"
 
 
@@ -189,18 +189,18 @@ def _read(path: Path, sample: StreamSample, may_be_null: bool) -> str:  # noqa: 
 def _is_account_date(path: Path, schema: Mapping[str, Any]) -> bool:
     name = words(path[-1])
     is_date = schema.get("format") in {"date", "date-time"} or re.search(r"date|time|\bat\b|ed$", name)
-    return bool(is_date and _OF_AN_ACCOUNT.search(name))
+    return bool(is_date and _ACCOUNT_EVENTS.search(name))
 
 
-def _can_be(schema: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    came, kinds = types_of(schema) - {"null"}, types_of(wanted) - {"null"}
+def _may_fit(schema: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    source_kinds, kinds = types_of(schema) - {"null"}, types_of(wanted) - {"null"}
     if "string" in kinds or "number" in kinds:
         kinds |= {"integer", "number"}
-    return not came or not kinds or bool(came & kinds)
+    return not source_kinds or not kinds or bool(source_kinds & kinds)
 
 
 def stream_map(proposals: list[Proposal], entity: EntitySchema) -> dict[str, Any]:
-    """The stream map of a draft. What a person must decide is UNDECIDED in it, which the target rejects."""
+    """The stream map of a draft. Undecided fields are UNDECIDED in it, which the target rejects."""
     fields: dict[str, Any] = {one.field: one.rule for one in proposals if one.rule is not None}
     return fields | {"__key_properties__": list(entity.key), "__else__": None}
 

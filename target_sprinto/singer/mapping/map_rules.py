@@ -1,4 +1,4 @@
-"""What `stream_maps` says of one stream, and which names its expressions read. Pure."""
+"""The rules of `stream_maps` for one stream, and the names that their expressions read. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from target_sprinto.singer.mapping.entity_types import is_named
 MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
 _REMOVED = (None, "__NULL__")
 GIVEN = frozenset({"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"})
-"""Names that the SDK gives to every expression, besides the record's fields and its functions."""
+"""Names that the SDK defines for every expression, besides the record's fields and its functions."""
 
 NOT_FIELDS = GIVEN | {"self"}
 """Names that need not mean the record's field: `self` is the target field's value, if the record has one."""
@@ -29,7 +29,7 @@ class MapRule:
 
     @property
     def fields(self) -> dict[str, str | None]:
-        """By target field its expression; None for a field that is removed."""
+        """The expression of each target field; None if the field is removed."""
         return {
             field: None if rule in _REMOVED else rule
             for field, rule in self.options.items()
@@ -38,23 +38,23 @@ class MapRule:
 
     @property
     def expressions(self) -> dict[str, str]:
-        """By target field its expression, and the filter's."""
+        """The expressions of the target fields and of the filter."""
         computed = {field: rule for field, rule in self.fields.items() if rule is not None}
         condition = self.options.get("__filter__")
         return computed | ({"__filter__": condition} if isinstance(condition, str) else {})
 
     @property
     def removed(self) -> list[str]:
-        """The fields that it takes out."""
+        """The fields that it removes."""
         return [field for field, rule in self.fields.items() if rule is None]
 
     @property
     def drops_others(self) -> bool:
-        """Whether a field that it does not name stays here: `__else__` can only be null."""
+        """Whether fields that it does not name are dropped: `__else__` can only be null."""
         return "__else__" in self.options
 
     def outputs(self, fields: Iterable[str]) -> list[str]:
-        """The fields of a mapped record, of a stream with these fields."""
+        """The fields of a mapped record, if the stream has these fields."""
         made = [field for field, rule in self.fields.items() if rule is not None]
         return made if self.drops_others else [*made, *(name for name in fields if name not in self.fields)]
 
@@ -64,7 +64,7 @@ class MapRule:
         return [field for field in fields if field not in used]
 
     def reads(self, field: str) -> bool:
-        """Whether an expression or the filter reads the field. To remove a field is not to read it."""
+        """Whether an expression or the filter reads the field. Removing a field does not read it."""
         return field in self._read()
 
     def _read(self) -> set[object]:
@@ -73,7 +73,7 @@ class MapRule:
         return own.union(*found.values())
 
     def unknown_names(self, fields: Iterable[str], functions: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Names that stand for no field, value or function: ``(target field, name)``."""
+        """Names that are not a field, a value or a function: ``(target field, name)``."""
         known = {*fields, *functions, *GIVEN}
         for target, expression in self.expressions.items():
             own = {"self"} if target in known else set()
@@ -81,10 +81,10 @@ class MapRule:
 
 
 def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None]:
-    """What applies to a stream, in the order of the SDK's maps for it.
+    """The rules for a stream, in the order of the SDK's maps for it.
 
-    The first is the stream's own: of several entries that match, the last one, None if there is none. The
-    others are those that name it as `__source__`. (singer-sdk: `PluginMapper.register_raw_stream_schema`.)
+    The first is the stream's own: the last entry that matches, or None. The others name it as `__source__`.
+    (singer-sdk: `PluginMapper.register_raw_stream_schema`.)
     """
     rules: list[MapRule | None] = [None]
     for name, entry in stream_maps.items():
@@ -103,39 +103,39 @@ def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None
 def _free_names(expression: str) -> list[str]:
     names = [node for node in nodes_of(expression) if isinstance(node, ast.Name)]
     bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-    # A lambda is not available, and fails with that message.
+    # A lambda is not available; the mapper's error says so.
     bound.update(node.arg for node in nodes_of(expression) if isinstance(node, ast.arg))
     return [node.id for node in names if node.id not in bound]
 
 
 def called_names(expression: str) -> set[str]:
-    """The names that it calls as functions."""
+    """The names that the expression calls as functions."""
     calls = [node.func for node in nodes_of(expression) if isinstance(node, ast.Call)]
     return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
 def names_in(expression: str) -> set[object]:
-    """All that may be the name of a field that the expression reads, as far as its text shows it."""
+    """Everything in the expression's text that may be the name of a field that it reads."""
     nodes = nodes_of(expression)
     if not any(isinstance(node, ast.Name) for node in nodes):
-        # A constant, even of that text, reads nothing.
+        # A constant reads nothing, even if its text is a field's name.
         return set()
     return {getattr(node, part, None) for node in nodes for part in ("id", "attr", "value")}
 
 
 def reading(field: str) -> str:
-    """The expression that reads a field which every record has."""
+    """An expression that reads a field that every record has."""
     is_name = field.isidentifier() and not keyword.iskeyword(field) and field not in NOT_FIELDS
     return field if is_name else f"record[{field!r}]"
 
 
 def text_of(expression: str, *, may_be_null: bool) -> str:
-    """The expression that makes text of another one's value, and null of null."""
+    """An expression that converts another one's value to text, and keeps null."""
     return f"str({expression})" + (f" if {expression} is not None else None" if may_be_null else "")
 
 
 def parsed(expression: str) -> ast.expr | None:
-    """Its syntax tree; None for what is not one expression. Of several the SDK's mapper takes the first."""
+    """The syntax tree; None unless it is one expression. Of several, the SDK's mapper takes the first."""
     try:
         statements = ast.parse(expression).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -153,13 +153,13 @@ def step_of(node: ast.AST | None) -> tuple[ast.expr, str] | None:
             ast.Attribute(base, "get"), [ast.Constant(str(name)), *_], []
         ):
             return base, name
-        # A method of an object is not one of its fields.
+        # A method of a dict is not one of its fields.
         case ast.Attribute(base, name) if not hasattr(dict, name):
             return base, name
     return None
 
 
 def nodes_of(expression: str) -> list[ast.AST]:
-    """The nodes of its syntax tree; none for what is not an expression."""
+    """The nodes of the syntax tree; none if it is not an expression."""
     tree = parsed(expression)
     return list(ast.walk(tree)) if tree else []

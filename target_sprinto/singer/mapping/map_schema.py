@@ -1,7 +1,7 @@
-"""The schema of a mapped record, where the SDK's mapper has another idea of it than the map. Pure.
+"""Corrects the schema that the SDK's mapper derives for a mapped record. Pure.
 
-The mapper takes what an expression makes for text, or for what the field was before, unless it begins with
-`int(` or the like. It leaves definitions behind that a copied field refers to, and its null beside other
+The mapper assumes that an expression returns text, or the field's previous type, unless it begins with
+`int(` or the like. It drops definitions that a copied field refers to, and the null that it adds to
 alternatives is not a schema.
 """
 
@@ -24,9 +24,9 @@ _TEXT_METHODS = re.compile(
 
 
 def mapped_schema(made: dict[str, Any], rule: MapRule, stream: Mapping[str, Any]) -> dict[str, Any]:
-    """What the mapper `made`, with the type of each field that the `stream`'s schema or the map shows.
+    """The mapper's schema, `made`, with field types from the `stream`'s schema and the map.
 
-    A field of which neither shows it may be anything.
+    A field whose type neither of them shows may be of any type.
     """
     fields, properties = properties_of(stream), dict(made["properties"])
     for target, expression in rule.fields.items():
@@ -63,7 +63,7 @@ def _is_text(node: ast.expr) -> bool:
 
 
 def read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
-    """The schema of the place in a record that an expression reads; None for any other expression."""
+    """The schema of the part of a record that an expression reads; None for any other expression."""
     match node:
         case ast.Name("record" | "_"):
             return {"properties": fields}

@@ -1,4 +1,4 @@
-"""The streams that came, compared with those that the settings name. Pure."""
+"""Compares the streams that the tap sent with those that the settings name. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 from target_sprinto.errors import StreamMissing
 from target_sprinto.push.text import quoted
+from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer.mapping.entity_types import EntityTypes, is_named
 from target_sprinto.singer.mapping.map_rules import rules_of
-from target_sprinto.singer.similar_names import nearest_first
 
 _SHOWN = 5
 _MAX_REPORTED = 1_000
-"""Fields that were reported as gone or dropped; of more, nothing is said."""
+"""Fields that are reported as gone or dropped; more are not reported."""
 
 
 class _Named(NamedTuple):
-    """A name in a setting, and the entity type that it is for; None for a stream that is left out."""
+    """A name in a setting, and the stream's entity type; None if the stream is left out."""
 
     setting: str
     name: str
@@ -26,7 +26,7 @@ class _Named(NamedTuple):
 
 
 class Arrivals:
-    """Notes each SCHEMA of a run, and says at the end of input what the settings name in vain."""
+    """Notes each SCHEMA of a run; at the end of input, finds names in the settings that match nothing."""
 
     def __init__(
         self, entity_types: EntityTypes, stream_maps: Mapping[str, Any], expected: Iterable[str]
@@ -37,7 +37,7 @@ class Arrivals:
         # By source and field of a rule, whether a stream had the field that the rule removes.
         self._removed: defaultdict[tuple[str, str], bool] = defaultdict(bool)
         self._sent_as: dict[str, str | None] = {}
-        self._came: dict[str, Mapping[str, object]] = {
+        self._received: dict[str, Mapping[str, object]] = {
             "stream_maps": self._fields,
             "entity_types": self._sent_as,
         }
@@ -52,16 +52,16 @@ class Arrivals:
         sent_as: Mapping[str, str | None],
         dropped: Collection[str] = (),
     ) -> Iterator[str]:
-        """Note a stream of the tap: its fields, and by name after its stream maps the entity type, if any.
+        """Note a stream of the tap. `sent_as` is its entity type, if any, by its name after the stream maps.
 
-        Yields sentences on fields that came with a later SCHEMA and are `dropped`, and on those that went.
+        Yields sentences on a later SCHEMA: on new fields that are `dropped`, and on fields that are gone.
         """
         now = dict.fromkeys(fields)
         before, self._fields[stream] = self._fields.get(stream, now), now
         self._sent_as.update(sent_as)
         for rule in filter(None, rules_of(self._stream_maps, stream)):
             for field in rule.removed:
-                # A stream without any fields in its schema may have every field.
+                # A stream whose schema names no fields may have any field.
                 self._removed[rule.source, field] |= field in now or not now
         new = [field for field in now if field in dropped and field not in before]
         gone = [field for field in before if field not in now]
@@ -77,10 +77,10 @@ class Arrivals:
                 yield f"Stream {quoted(stream)} {text}: {_list(named)}."
 
     def require_named(self) -> None:
-        """Raise StreamMissing for a named stream that did not come, if nothing of its entity type came.
+        """Raise StreamMissing for a named stream that the tap did not send, nor another of its entity type.
 
-        So too for an expected entity type that none has, and for a field that a pattern removes and that none
-        of its streams has. An input without any stream names nothing in vain.
+        Also for an expected entity type without a stream, and for a removed field that no matching stream
+        has. An input without streams is accepted.
         """
         if not self._fields:
             return
@@ -102,20 +102,20 @@ class Arrivals:
                 )
         for (name, field), found in self._removed.items():
             if not found:
-                named_so = [fields for stream, fields in self._fields.items() if is_named(stream, name)]
+                matching = [fields for stream, fields in self._fields.items() if is_named(stream, name)]
                 raise StreamMissing(
                     f"`stream_maps` removes field {quoted(field)} from {quoted(name)}, and no such stream"
-                    f" has it{nearest_first(field, set[str]().union(*named_so))}.",
-                    "Correct the name, so that no other field is sent unintended; or remove the rule.",
+                    f" has it{nearest_first(field, set[str]().union(*matching))}.",
+                    "Correct the name, so that no other field is sent unintentionally; or remove the rule.",
                 )
 
     def doubts(self) -> Iterator[str]:
-        """Sentences on names that may be misspelled: never sent, while others were that are not named."""
+        """Sentences on names that may be misspelled: not sent, although streams that are not named were."""
         absent = self._absent()
-        for setting, came in self._came.items():
+        for setting, received in self._received.items():
             named = [one.name for one in self._named if one.setting == setting]
             missing = [one.name for one in absent if one.setting == setting]
-            others = [stream for stream in came if not any(is_named(stream, name) for name in named)]
+            others = [stream for stream in received if not any(is_named(stream, name) for name in named)]
             if missing and others:
                 yield (
                     f"`{setting}` names {_list(missing)}, which the tap did not send, but not"
@@ -126,12 +126,12 @@ class Arrivals:
         return [
             named
             for named in self._named
-            if not any(is_named(stream, named.name) for stream in self._came[named.setting])
+            if not any(is_named(stream, named.name) for stream in self._received[named.setting])
         ]
 
 
 def _mapped(stream_maps: Mapping[str, Any], entity_types: EntityTypes) -> Iterator[_Named]:
-    """The tap's streams, or patterns of them, that `stream_maps` has something for."""
+    """The tap's streams, or patterns of them, that `stream_maps` has rules for."""
     for name, rule in stream_maps.items():
         options = rule if isinstance(rule, dict) else {}
         if name != "__else__":

@@ -1,11 +1,10 @@
-"""How the records of a stream are mapped and checked without being taken apart: one plan for schema and map.
+"""Maps the records of a stream without decoding them in full.
 
-A field that the stream map copies or renames keeps its very bytes; a constant is encoded once; common
-expressions are compiled, and any other is the SDK's mapper's, which is given the fields that it reads. What
-comes out is checked while msgspec reads it, if its schema says no more than types.
+A field that the stream map copies or renames keeps its bytes; a constant is encoded once; common expressions
+are compiled; the SDK's mapper evaluates any others, and only the fields that they read are decoded for it.
 
-This is an optimisation only, and decides no verdict: in doubt, the SDK's mapper and the full validation
-(`validation.py`) have the record. A field that is neither sent nor read is not looked at.
+This is an optimisation only: in doubt, a record goes to the SDK's mapper (`sdk_mapping.py`). A field that is
+neither sent nor read is not checked.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Union, cast
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -33,35 +32,19 @@ from target_sprinto.singer.mapping.map_compiler import (
 from target_sprinto.singer.mapping.map_rules import MapRule, parsed
 
 LEFT_OUT = b""
-"""What a map makes of a record that it filters out."""
+"""The result of a map for a record that it filters out."""
 
 _UNSUITABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
-"""What a schema or a map from anywhere may bring about while a plan is made."""
+"""Errors that an arbitrary map may cause while a plan is made."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
-_ANNOTATION_KEYWORDS = frozenset(
-    {"$schema", "title", "description", "default", "examples", "$comment", "format"}
-)
-"""Keywords that no record breaks; formats are not asserted."""
-
-_SUPPORTED_KEYWORDS = _ANNOTATION_KEYWORDS | {
-    "type",
-    "properties",
-    "required",
-    "items",
-    "additionalProperties",
-}
-
-_KEYS: dict[str, Any] = {"string": str, "integer": int, "boolean": bool, "null": None}
-_SCALARS: dict[str, Any] = {**_KEYS, "number": float}
-
 
 class RecordWriter:
-    """Writes the records of one stream as its stream map makes them."""
+    """Writes the mapped records of one stream."""
 
     def __init__(self, stream_map: CustomStreamMap, rule: MapRule, fields: Sequence[str]) -> None:
-        """`fields` are the stream's. Raises one of _UNSUITABLE for a map that a plan cannot follow."""
+        """`fields` are the stream's. Raises one of _UNSUITABLE if no plan fits the map."""
         compiler = Compiler(stream_map, rule, fields)
         self._make = _maker(compiler, stream_map, rule, fields)
         self._mark = None
@@ -84,9 +67,9 @@ class RecordWriter:
         self._skips = rule.drops_others or bool(rule.removed)
 
     def write(self, raw: bytes) -> bytes | None:
-        """The mapped record, LEFT_OUT, or None in doubt; both records are JSON."""
+        """The mapped record as JSON, LEFT_OUT, or None in doubt."""
         if self._skips and b"\\u" in raw and _SURROGATE.search(raw):
-            # What is skipped may hold one that is not a character.
+            # A skipped field may contain a lone surrogate.
             return None
         try:
             read = self._decode(raw)
@@ -95,21 +78,18 @@ class RecordWriter:
             if (made := self._make(read)) is None:
                 return LEFT_OUT
             body = encode(made)
-        except Exception:  # noqa: BLE001 - an expression of the user's may raise anything: the full way reports it
+        except Exception:  # noqa: BLE001 - a user's expression may raise anything: the full path reports it
             return None
-        # An empty record is left out by the SDK's mapper.
+        # The SDK's mapper leaves out an empty record.
         return body if len(body) > len(b"{}") else LEFT_OUT
 
 
 def _maker(
     compiler: Compiler, stream_map: CustomStreamMap, rule: MapRule, fields: Sequence[str]
 ) -> Callable[[msgspec.Struct], msgspec.Struct | None]:
-    """A function that makes the mapped record of one that was read; None for one that is left out.
-
-    It may raise anything.
-    """
+    """A function that maps a decoded record, or returns None to leave it out. It may raise anything."""
     kept = (stream_map.transformed_key_properties or []) if rule.drops_others else fields
-    # In the order in which the SDK's mapper makes them.
+    # In the same order as the SDK's mapper.
     values: dict[str, ast.expr] = {name: compiler.part(name) for name in kept if name not in rule.fields}
     rest: dict[str, str] = {}
     for target, text in rule.expressions.items():
@@ -121,28 +101,28 @@ def _maker(
     condition = values.pop("__filter__", None)
     made = msgspec.defstruct(
         "Made",
-        [(_field(at), Any, UNSET) for at in range(len(values))],
-        rename={_field(at): name for at, name in enumerate(values)},
+        [(f"field_{at}", Any, UNSET) for at in range(len(values))],
+        rename={f"field_{at}": name for at, name in enumerate(values)},
         gc=False,
     )
     body: ast.expr = compiler.called(made, values.values())
     if rest:
         read = set[str]().union(*map(fields_read, rest.values()))
-        # `self` is what the target field was before.
+        # `self` is the previous value of the target field.
         read |= {target for target, text in rest.items() if "self" in fields_read(text)}
         attributes = {name: compiler.part(name).attr for name in sorted(read)}
-        body = compiler.with_rest(_by_the_mapper(map_of(stream_map, rest), attributes), body)
+        body = compiler.with_rest(_evaluated_by(map_of(stream_map, rest), attributes), body)
     if condition is not None and "__filter__" not in rest:
         body = ast.IfExp(condition, body, ast.Constant(None))
     return compiler.compiled(body)
 
 
-def _by_the_mapper(
+def _evaluated_by(
     mapper: CustomStreamMap, attributes: Mapping[str, str]
 ) -> Callable[[msgspec.Struct], dict[str, Any] | None]:
-    """A function for what only the SDK's mapper can evaluate, of the fields that it reads.
+    """A function for expressions that only the SDK's mapper can evaluate, given the fields that they read.
 
-    It returns the values by target field; None for a record that is left out. It may raise anything.
+    It returns the values by target field, or None to leave out the record. It may raise anything.
     """
 
     def values(read: msgspec.Struct) -> dict[str, Any] | None:
@@ -156,98 +136,10 @@ def _by_the_mapper(
 
 
 def record_writer(stream_map: StreamMap, rule: MapRule | None, fields: Sequence[str]) -> RecordWriter | None:
-    """A writer for a stream with these `fields`; None for a map that only the SDK's mapper can follow."""
+    """A writer for a stream with these `fields`; None if only the SDK's mapper can apply the map."""
     if rule is None or not isinstance(stream_map, CustomStreamMap) or stream_map.flattening_enabled:
         return None
     try:
         return RecordWriter(stream_map, rule, fields)
     except (*_UNSUITABLE, MappingError):
         return None
-
-
-class TypedDecoder:
-    """Reads records of one stream whose schema says no more than types."""
-
-    def __init__(self, schema: dict[str, Any], key_properties: Sequence[str], mark: str | None) -> None:
-        """Raises one of _UNSUITABLE for a schema that says more, or a key that may be a decimal."""
-        properties = schema.get("properties", {})
-        if any(not _kinds(properties[name]) <= _KEYS.keys() for name in key_properties):
-            # A decimal read as a float is another key than the same one read in full.
-            raise ValueError
-        if schema.get("type", "object") != "object":
-            raise ValueError
-        wanted = {**schema, "type": "object", "required": [*schema.get("required", []), *key_properties]}
-        self._decode = msgspec.json.Decoder(_type_of(wanted)).decode
-        names = list(properties)
-        self._key_fields = [_field(names.index(name)) for name in key_properties]
-        self._mark_field = _field(names.index(mark)) if mark in names else None
-
-    def read(self, raw: bytes) -> msgspec.Struct | None:
-        """A record that is as its schema wants it; None where it has to be looked at in full.
-
-        So has one whose field `mark` has a value. A record with a field that its schema lacks is not plain.
-        """
-        try:
-            record: msgspec.Struct = self._decode(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None
-        if self._mark_field is not None and getattr(record, self._mark_field) is not None:
-            return None
-        return record
-
-    def key(self, record: msgspec.Struct) -> tuple[object, ...]:
-        """The values of its key properties."""
-        return tuple([getattr(record, field) for field in self._key_fields])
-
-
-def typed_decoder(
-    schema: dict[str, Any], key_properties: Sequence[str], mark: str | None = None
-) -> TypedDecoder | None:
-    """A reader for the stream's records; None where the schema is not plain, or a key may be a decimal."""
-    try:
-        return TypedDecoder(schema, key_properties, mark)
-    except _UNSUITABLE:
-        return None
-
-
-def _kinds(schema: dict[str, Any]) -> frozenset[str]:
-    kinds = schema["type"]
-    return frozenset([kinds] if isinstance(kinds, str) else kinds)
-
-
-def _type_of(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
-    if schema.keys() - _SUPPORTED_KEYWORDS:
-        raise ValueError
-    if not schema:
-        return Any
-    return Union[tuple(_type_of_kind(kind, schema) for kind in sorted(_kinds(schema)))]  # noqa: UP007 - made from data
-
-
-def _type_of_kind(kind: str, schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
-    if kind == "object":
-        return _type_of_object(schema)
-    if kind == "array":
-        return list[_type_of(schema["items"])] if "items" in schema else list[Any]  # type: ignore[misc] # made from data
-    return _SCALARS[kind]
-
-
-def _type_of_object(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
-    """A field that is not named, whether the schema allows it or not, is for the full look to judge."""
-    properties, required = schema.get("properties") or {}, schema.get("required", [])
-    others = schema.get("additionalProperties", True)
-    if set(required) - set(properties) or not (properties or others is True):
-        raise ValueError
-    if not properties:
-        return dict[str, Any]
-    fields = [
-        (_field(number), _type_of(wanted), *(() if name in required else (None,)))
-        for number, (name, wanted) in enumerate(properties.items())
-    ]
-    names = {_field(number): name for number, name in enumerate(properties)}
-    return msgspec.defstruct(
-        "Record", fields, rename=names, kw_only=True, forbid_unknown_fields=True, gc=False
-    )
-
-
-def _field(number: int) -> str:
-    return f"field_{number}"

@@ -1,4 +1,4 @@
-"""What a tap's output or catalog says of its streams: schemas, and the shape of values, never the values."""
+"""The streams in a tap's output or catalog: their schemas and the shapes of values, never the values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from target_sprinto.errors import InvalidLine, MapFailed
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
 MAX_RECORDS = 500
-"""Records of a stream whose values are looked at."""
+"""Records of a stream whose values are inspected."""
 
 _MAX_DEPTH = 3
 _SHAPES = {
@@ -27,7 +27,7 @@ Path = tuple[str, ...]
 
 @dataclass
 class StreamSample:
-    """One stream. `present` says, by path of a field, how many records have it."""
+    """One stream. `present` counts, by path of a field, the records that have it."""
 
     schema: dict[str, Any]
     records: int = 0
@@ -39,29 +39,29 @@ class StreamSample:
         yield from _fields(self.schema, (), parent_may_be_null=False)
 
     def add(self, record: dict[str, Any]) -> None:
-        """Look at a record, up to MAX_RECORDS of them."""
+        """Count a record, and inspect the first MAX_RECORDS."""
         self.records += 1
         if self.records <= MAX_RECORDS:
-            self._look(record, ())
+            self._inspect(record, ())
 
     def shapes(self, path: Path) -> set[str]:
-        """What the texts are that came: dates, times with or without a time zone, or other text."""
+        """The kinds of text that were received: dates, times with or without a time zone, or other text."""
         return {
             next((shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(word)), "text")
             for word in self._words[path]
         }
 
     def all_within(self, path: Path, allowed: Iterable[str], *, upper: bool) -> bool:
-        """Whether every value that came is among `allowed`, upper-cased or not."""
+        """Whether every text that was received is in `allowed`, upper-cased or not."""
         words = self._words[path]
         return bool(words) and {word.upper() if upper else word for word in words} <= set(allowed)
 
-    def _look(self, value: dict[str, Any], path: Path) -> None:
+    def _inspect(self, value: dict[str, Any], path: Path) -> None:
         for name, inner in value.items():
             here = (*path, name)
             self.present[here] += 1
             if isinstance(inner, dict) and len(here) < _MAX_DEPTH:
-                self._look(inner, here)
+                self._inspect(inner, here)
             elif isinstance(inner, str):
                 self._words[here].add(inner)
 
@@ -96,7 +96,7 @@ def _fields(
 
 
 def from_output(lines: Iterable[bytes]) -> dict[str, StreamSample]:
-    """By stream, from Singer messages. Raises InvalidLine."""
+    """The samples of Singer messages, by stream. Raises InvalidLine."""
     found: dict[str, StreamSample] = {}
     for number, line in enumerate(lines, 1):
         try:
@@ -113,7 +113,7 @@ def from_output(lines: Iterable[bytes]) -> dict[str, StreamSample]:
 
 
 def from_catalog(text: bytes) -> dict[str, StreamSample]:
-    """By stream, from a tap's catalog. Raises MapFailed."""
+    """The samples of a tap's catalog, by stream. Raises MapFailed."""
     try:
         entries = msgspec.json.decode(text, type=_Catalog).streams
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

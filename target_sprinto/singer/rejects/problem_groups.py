@@ -1,4 +1,4 @@
-"""Problems of many records as few lines: by entity type, field and rule. Pure."""
+"""Groups the problems of many records by entity type, field and rule. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProblemGroup:
 
 
 def grouped(rejected: Iterable[Rejected]) -> list[ProblemGroup]:
-    """The most frequent problem first. A record with several problems is in the group of each."""
+    """The groups, the most frequent problem first. A record with several problems is in the group of each."""
     groups: dict[tuple[str, str | None, str | None, str], ProblemGroup] = {}
     for one in rejected:
         for field, issue in one.problems or [(one.field, one.issue)]:

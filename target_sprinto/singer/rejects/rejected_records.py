@@ -1,7 +1,7 @@
-"""Rejected records: counted, and kept in a file under `divert`.
+"""Counts rejected records, and under `divert` keeps them in a file.
 
-A reject is named by stream, entity type, input line, field and code. Its values are in the file alone, which
-only its owner can read.
+A reject is identified by stream, entity type, input line, field and code. Its values are only in the file,
+which only its owner can read.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from target_sprinto.singer.rejects.rejects_file import Original, Position, Rejec
 log = logging.getLogger("target_sprinto")
 
 MAX_RESPONSE_BYTES = 1_000_000
-"""Of all responses that a run keeps outside the rejects file; what comes after it is left out."""
+"""For all responses that a run keeps outside the rejects file; the rest is left out."""
 
 _LONG_KEY_BYTES = 500
 _KINDS_SHOWN = 3
 _ROOM = 120
-"""Characters of a message for them."""
+"""Characters of a message that list them."""
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
-    """Where a record came from: what a message names instead of its values.
+    """Where a record came from: messages name this instead of its values.
 
     `number` is the record's ordinal number in the input; it and `original` are set if rejects are kept.
     `map` is the name of the stream map, if the stream has several.
@@ -57,10 +57,10 @@ class Source(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejected(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A record that was not sent, or that Sprinto rejected, and why, without a value of it.
+    """A record that was not sent, or that Sprinto rejected, and why; without its values.
 
-    `key` identifies the entity among those of its type; None if nothing does. `response` is what Sprinto said
-    of it, as JSON, and may quote values: it is for files alone.
+    `key` identifies the entity among those of its type; None if nothing does. `response` is Sprinto's
+    response about it, as JSON. It may quote values, so it is only written to files.
     """
 
     source: Source
@@ -76,7 +76,7 @@ class Rejected(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def by(self) -> str:
-        """Whose verdict it is."""
+        """What rejected it."""
         return "sprinto" if self.by_sprinto else "entity-schema" if self.problems else "target"
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ class Rejected(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class RejectedRecords:
-    """What was rejected in this run. `path` is its file, made with the first reject; None to keep none.
+    """The rejects of this run. `path` is their file, created with the first one; None to keep none.
 
     A rejected record is superseded once a later version of its entity was accepted.
     """
@@ -105,7 +105,7 @@ class RejectedRecords:
     # Called by a run at Sprinto (push/run/observer.py: Rejects)
 
     def keep(self, rejects: Sequence[Reject]) -> None:
-        """On disk, if anywhere, when this returns. Raises RejectsNotWritten."""
+        """Keep them, on disk if there is a file. Raises RejectsNotWritten."""
         with self._lock:
             if self._ended:
                 raise RunEnded("The run has ended; what was in flight is abandoned.")
@@ -114,7 +114,7 @@ class RejectedRecords:
             self._sync()
 
     def withdraw(self, rejects: Sequence[Reject]) -> None:
-        """They are left out of the finished file."""
+        """Leave them out of the finished file."""
         with self._lock:
             for reject in rejects:
                 del self._kept[id(reject.item)]
@@ -131,14 +131,14 @@ class RejectedRecords:
             if not self._rejected_entities:
                 return
             for item in page.items:
-                # Only the rejected ones are noted: the entities of a run are as many as its records.
+                # Only rejected entities are noted: a run may have as many entities as records.
                 if (entity := _entity(item.entity_type, item.key)) in self._rejected_entities:
                     self._latest[entity] = max(_source_of(item).number, self._latest.get(entity, 0))
 
     def raise_if_none_accepted(self, accepted: Mapping[str, int]) -> None:
-        """Raise NothingAccepted for an entity type all of whose records, however few, were rejected."""
-        came = Counter(rejected.entity_type for rejected in self._confirmed)
-        for entity_type, count in came.items():
+        """Raise NothingAccepted if all records of an entity type, however few, were rejected."""
+        counts = Counter(rejected.entity_type for rejected in self._confirmed)
+        for entity_type, count in counts.items():
             if not accepted.get(entity_type):
                 all_of_them = f"All {count} records" if count > 1 else "The only record"
                 raise NothingAccepted(
@@ -155,10 +155,10 @@ class RejectedRecords:
                 "Fix them at the source or with a stream map; or raise `max_rejects`.",
             )
 
-    # What the target finds by itself, before anything is sent
+    # Called by the target, for records that it does not send
 
     def add(self, rejected: Rejected) -> None:
-        """Keep and count a record that may not be sent. Raises RejectsNotWritten or TooManyRejects."""
+        """Keep and count a record that must not be sent. Raises RejectsNotWritten or TooManyRejects."""
         with self._lock:
             kept = self._write(rejected)
             self._sync()
@@ -168,7 +168,7 @@ class RejectedRecords:
 
     @property
     def rejected(self) -> list[Rejected]:
-        """All of them, in the order of the input."""
+        """All rejects, in the order of the input."""
         return sorted(self._confirmed, key=lambda rejected: rejected.source.number)
 
     def in_receipt(self) -> list[receipt.Reject]:
@@ -185,8 +185,8 @@ class RejectedRecords:
             for one in self.rejected
         ]
 
-    def finish(self) -> str:
-        """For a run that was applied: finish the file; describe what was rejected, if anything was."""
+    def finish(self, *, held: bool) -> str:
+        """Finish the file of a run that was applied or is held; describe the rejects, if there are any."""
         left = [
             one
             for one in self.rejected
@@ -207,8 +207,9 @@ class RejectedRecords:
             return f"{text} {problem}"
         written = len(_places(left))
         were = "was" if written == 1 else "were"
+        when = "after a fix, once the session is applied" if held else "after a fix"
         text += (
-            f" {written} {were} written to {self._file.path}; to load them after a fix:"
+            f" {written} {were} written to {self._file.path}; to load them {when}:"
             f" {suggested('target-sprinto', '--input', str(self._file.path), config=self._config_files)}."
         )
         if any(rejected.key is not None for rejected in left):
@@ -216,9 +217,9 @@ class RejectedRecords:
         return text
 
     def finish_unapplied(self) -> str:
-        """For a run that was not applied, whose records the tap will send again. Says where the file is."""
+        """Finish the file of an unapplied run, whose records the tap will resend. Says where it is."""
         with self._lock:
-            # The response to a page that was abandoned may still come.
+            # The response to an abandoned page may still arrive.
             self._ended = True
         file = self._file
         if file is None or not file.written:
@@ -234,13 +235,13 @@ class RejectedRecords:
 
     @staticmethod
     def _finish_file(file: RejectsFile, rejects: Sequence[Rejected]) -> str:
-        """Finish the file; what it holds if that is not possible."""
+        """Finish the file; if that fails, return a sentence on what it holds."""
         try:
             file.finish(_places(rejects))
         except RejectsNotWritten as problem:
             return (
-                f"{problem.message} {file.path} stays as it was during the run: it holds"
-                f" {pluralize(file.written, 'record')}, also any that Sprinto accepted later."
+                f"{problem.message} {file.path} is unfinished: it holds"
+                f" {pluralize(file.written, 'record')}, including any that Sprinto accepted later."
                 " Compare it with Sprinto before you load it."
             )
         return ""
@@ -266,11 +267,11 @@ class RejectedRecords:
         self.raise_if_more_than(self._limit)
 
     def _write(self, rejected: Rejected) -> Rejected:
-        """What memory keeps of it: no bytes of the record, and no string twice."""
+        """Write it to the file; return what memory keeps: no bytes of the record, and no string twice."""
         key = rejected.key
         if key is not None:
             entity = _entity(rejected.entity_type, key)
-            # A later version of it leaves only after this one is resolved, so it is noted in time.
+            # A later version is sent only after this one is resolved, so it is noted in time.
             self._rejected_entities.add(entity)
             key = entity[1]
         source, place = rejected.source, None
@@ -293,7 +294,7 @@ class RejectedRecords:
 
 
 def _entity(entity_type: str, key: object) -> tuple[str, object]:
-    """What identifies an entity. A long key is a digest: a tap may send one of megabytes."""
+    """What identifies an entity. A long key is replaced by a digest: it may have megabytes."""
     values = key if isinstance(key, tuple) else (key,)
     if sum(map(sys.getsizeof, values)) > _LONG_KEY_BYTES:
         key = blake2b(repr(key).encode(errors="surrogatepass"), digest_size=16).digest()
@@ -301,7 +302,7 @@ def _entity(entity_type: str, key: object) -> tuple[str, object]:
 
 
 def _places(rejects: Sequence[Rejected]) -> list[Position]:
-    """Where the records are. One that several stream maps have rejected is to be loaded once."""
+    """Where the records are. A record that several stream maps rejected is loaded once."""
     return list({one.source.number or one.place: one.place for one in rejects if one.place}.values())
 
 
@@ -313,7 +314,7 @@ def _reason(rejected: Rejected) -> dict[str, Any]:
 
 
 def _source_of(item: Item) -> Source:
-    # `push` hands back what it was given.
+    # `push` returns the origin that it was given.
     return cast("Source", item.origin)
 
 

@@ -1,7 +1,7 @@
 """The file of a run's rejected records: a Singer file that this target can load again.
 
-While the run goes on, records are appended as they are rejected. Memory holds where each is in the file, not
-its bytes. The finished file has the records that are left, in the order of the input.
+During the run, records are appended as they are rejected. Memory holds their positions in the file, not their
+bytes. The finished file has the remaining records, in the order of the input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _READ_BYTES = 1_000_000
 class Original(msgspec.Struct, frozen=True, gc=False):
     """A record as the tap sent it, and its stream's SCHEMA at that time.
 
-    `record` is the record's JSON, or under `is_message` that of its whole RECORD message.
+    `record` is the record's JSON or, with `is_message`, that of the whole RECORD message.
     """
 
     record: bytes
@@ -38,7 +38,7 @@ class _Span(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where in the file a record is, and the SCHEMA that it needs before it."""
+    """Where in the file a record is, and the SCHEMA that must precede it."""
 
     stream: str
     schema: _Span
@@ -46,7 +46,7 @@ class Position(NamedTuple):
 
 
 class RejectsFile:
-    """Made with the first record. `written` counts records. Writing raises RejectsNotWritten."""
+    """Created with the first record. `written` counts records. Writing raises RejectsNotWritten."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,7 +56,7 @@ class RejectsFile:
         self._schemas: dict[str, tuple[object, _Span]] = {}
 
     def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Position:
-        """Write a record whole, or nothing of it; `reason` is added to its message as ``"reject"``."""
+        """Write a record completely or not at all; `reason` is added to its message as ``"reject"``."""
         name = msgspec.json.encode(stream)
         message: tuple[bytes | memoryview, ...] = (
             b'{"type":"RECORD","stream":',
@@ -88,20 +88,20 @@ class RejectsFile:
         return place
 
     def sync(self) -> None:
-        """What was appended is on disk when this returns."""
+        """Ensure that the appended records are on disk."""
         if self._descriptor is not None:
             with self._writing():
                 os.fsync(self._descriptor)
 
     def finish(self, places: Iterable[Position]) -> None:
-        """Let the file hold these records alone, in this order."""
+        """Rewrite the file with only these records, in this order."""
         if self._descriptor is not None:
             with self._writing():
                 private_files.replace(self.path, self._content(self._descriptor, places))
             self._close()
 
     def remove(self) -> None:
-        """Leave no file. Raises OSError."""
+        """Delete the file. Raises OSError."""
         if self._descriptor is not None:
             self.path.unlink(missing_ok=True)
             self._close()
@@ -113,7 +113,7 @@ class RejectsFile:
 
     @staticmethod
     def _content(descriptor: int, places: Iterable[Position]) -> Iterator[bytes]:
-        """Each stream's SCHEMA is before its records, and again where it has changed."""
+        """Each stream's SCHEMA precedes its records, and is repeated if it has changed."""
         known: dict[str, _Span] = {}
         for place in places:
             if known.get(place.stream) != place.schema:

@@ -1,4 +1,4 @@
-"""Sprinto's responses to what it rejected, in a file for its owner alone: their text may quote values."""
+"""Sprinto's responses to rejected records, in a file that only its owner can read: they may quote values."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from target_sprinto.push.errors import InconsistentResponse, PageRefused
 from target_sprinto.singer.rejects.rejected_records import Rejected
 
 _MAX_BYTES = 1_000_000
-"""Of all responses together; what comes after it is left out."""
+"""For all responses together; the rest is left out."""
 
 
 @dataclass
 class ResponseFile:
-    """The file of one run, made when there is something to keep: ``[{"about": …, "response": …}]``."""
+    """The file of one run, created if there is a response to keep: ``[{"about": …, "response": …}]``."""
 
     path: Path
     written: bool = False
 
     def keep(self, failure: BaseException | None, rejected: Iterable[Rejected] = ()) -> str:
-        """Write the response that led to a failure, if one did, and what Sprinto said of rejected records.
+        """Write the response that caused a failure, if any, and the responses to rejected records.
 
-        Returns a sentence that says where it is. That this fails is in the sentence: it changes no ending.
+        Returns a sentence that says where they are, or that they could not be written: no error is raised.
         """
         responses = [(str(one.source), one.response) for one in rejected if one.response]
         if isinstance(failure, PageRefused | InconsistentResponse) and failure.response:
@@ -37,20 +37,20 @@ class ResponseFile:
             private_files.make_folder(self.path.parent)
             private_files.write_new(self.path, b"[" + b",\n".join(_entries(responses)) + b"]\n")
         except OSError as problem:
-            return f"Sprinto's response could not be kept in {self.path} ({private_files.reason(problem)})."
+            return f"Sprinto's response could not be saved in {self.path} ({private_files.reason(problem)})."
         self.written = True
-        return f"Sprinto's own words are in {self.path}."
+        return f"Sprinto's response is in {self.path}."
 
 
 def _entries(responses: Iterable[tuple[str, bytes]]) -> Iterable[bytes]:
-    """What each was about, and a response's body, or what it says of one record as JSON."""
+    """What each response is about, and the response: a body, or the part about one record, as JSON."""
     left = _MAX_BYTES
     for about, body in responses:
-        said = body[:left].decode(errors="replace")
+        text = body[:left].decode(errors="replace")
         try:
-            response = msgspec.json.decode(said)
+            response = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
-            response = said
+            response = text
         yield msgspec.json.encode({"about": about, "response": response})
         left -= len(body)
         if left <= 0:

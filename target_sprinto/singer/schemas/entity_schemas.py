@@ -1,4 +1,4 @@
-"""Sprinto's entity types as the user describes them in `entity_schemas`, and the check of a mapped record."""
+"""Sprinto's entity types as the user describes them in `entity_schemas`, and the check of mapped records."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
+from target_sprinto import strict_json
 from target_sprinto.errors import EntityMismatch, SettingsError
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.singer import strict_json
+from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.schemas import schema_limits
 from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
-from target_sprinto.singer.similar_names import within_one_edit
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
 
 _MAX_BYTES = 5_000_000
 _MAX_PROBLEMS = 20
-"""Problems of one record that are kept."""
+"""Maximum problems that are kept of one record."""
 _ROOM = 150
-"""Characters of a message for them."""
+"""Characters of a message that list them."""
 
 
 class _Rules(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,7 +38,7 @@ class _Rules(msgspec.Struct, forbid_unknown_fields=True):
 class EntitySchema:
     """One entity type: its `key`, its `fields` as ``{field: JSON Schema}``, and which are `required`.
 
-    A type that is `closed` has no other fields. Raises SettingsError for what is not a JSON Schema.
+    A type that is `closed` has no other fields. Raises SettingsError for an invalid JSON Schema.
     """
 
     def __init__(self, entity_type: str, rules: object) -> None:
@@ -85,7 +85,7 @@ def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 
 
 def _describe(error: SchemaError) -> FieldProblem:
-    """The user wrote this schema, so what it allows is not a record's value."""
+    """The user wrote this schema, so the values that it allows may be quoted."""
     where, issue, rule, facts = error
     if rule == "additionalProperties":
         issue = f"has {pluralize(len(facts['unexpected']), 'field')} that its schema does not name"
@@ -104,7 +104,7 @@ def read(setting: object) -> dict[str, Any]:
     if setting == BUNDLED:
         setting = {"User": BUNDLED}
     elif isinstance(setting, str):
-        # A variable of the environment may hold the object itself.
+        # An environment variable may hold the object itself.
         text = setting if setting.lstrip().startswith("{") else _read(setting)
         setting = strict_json.decode(text, "`entity_schemas`", "a JSON object, or a file that holds one")
     if not isinstance(setting, dict):
@@ -128,7 +128,7 @@ def _read(path: str) -> str:
     except OSError as problem:
         raise SettingsError(f"{named}: {problem.strerror}") from None
     except ValueError:
-        raise SettingsError("`entity_schemas` holds a character that no path can have") from None
+        raise SettingsError("`entity_schemas` has a character that is invalid in a path") from None
     if len(content) > _MAX_BYTES:
         raise SettingsError(f"{named} has more than {_MAX_BYTES:,} bytes")
     try:
@@ -138,5 +138,5 @@ def _read(path: str) -> str:
 
 
 def similar_type(entity_type: str, known: Iterable[str]) -> str | None:
-    """The entity type with a schema that a name without one probably means."""
+    """The entity type with a schema that a name without a schema probably means."""
     return next((one for one in known if within_one_edit(one.lower(), entity_type.lower())), None)

@@ -1,9 +1,9 @@
-"""What is wrong with a record that its JSON Schema does not allow. Pure.
+"""Describes what is wrong with a record that violates its JSON Schema. Pure.
 
 The library's error for `anyOf` and `oneOf` holds the errors of every alternative, each with a copy of its
-value: gigabytes for a list of some thousand values. So where a schema has any, errors come from a copy of it,
-made when the first is wanted, with its alternatives behind `not: {not: …}`: as strict, but an error says only
-that none fits.
+value: gigabytes for a list of a few thousand values. If a schema has alternatives, errors therefore come from
+a copy of it, made on first use, with its alternatives behind `not: {not: …}`. It is as strict, but an error
+says only that none fits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from target_sprinto.push.text import shown
 from target_sprinto.singer.schemas.schema_limits import BACKTRACK_LIMIT, PATTERN_BYTES, SCHEMAS_BY_NAME, Cost
 
 _MAX_SUBSCHEMAS = 5_000
-"""Of a schema that is compiled a second time: some 1,500 fields of two alternatives each."""
+"""Of a schema that is compiled a second time: about 1,500 fields with two alternatives each."""
 
 BACKTRACKING = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACK_LIMIT, size_limit=PATTERN_BYTES)
 _ALTERNATIVES = ("anyOf", "oneOf")
@@ -40,7 +40,7 @@ class SchemaError(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SchemaErrors:
-    """The errors of records that are not valid by a schema; `compiler` compiles one as `compiled` was."""
+    """The errors of invalid records; `compiler` compiles a schema with the options of `compiled`."""
 
     schema: dict[str, Any]
     compiled: jsonschema_rs.Validator
@@ -48,7 +48,7 @@ class SchemaErrors:
     compiler: Callable[[dict[str, Any]], jsonschema_rs.Validator]
 
     def first(self, record: object) -> SchemaError | None:
-        """The first error, or None where it cannot be said."""
+        """The first error, or None if it cannot be determined."""
         explaining = self._explaining()
         if explaining is None:
             return None
@@ -59,7 +59,7 @@ class SchemaErrors:
         return None
 
     def every(self, record: object, body: bytes) -> Iterator[SchemaError]:
-        """All errors, or the first where all would take too much memory; `body` is the record's JSON."""
+        """All errors, or the first if all would take too much memory; `body` is the record's JSON."""
         if not self.cost.allows_all_errors(body):
             error = self.first(record)
             yield from [] if error is None else [error]
@@ -88,24 +88,24 @@ class SchemaErrors:
 
 @lru_cache(maxsize=1)
 def _silenced_validator(errors: SchemaErrors) -> jsonschema_rs.Validator | None:
-    """The schema with its alternatives silenced; None where it cannot be.
+    """A validator for the schema with its alternatives silenced; None if that is not possible.
 
-    Kept is that of the schema whose records were wrong last: all would take as much memory as the schemas.
+    Only the last one is kept: all of them would take as much memory as the schemas.
     """
     if errors.cost.total > _MAX_SUBSCHEMAS:
         return None
     try:
         return errors.compiler(_silenced(errors.schema))
     except ValueError:
-        # A reference leads into one of the alternatives, which are elsewhere now.
+        # A reference points into one of the alternatives, which have moved.
         return None
 
 
 def _silenced(schema: Any) -> Any:  # noqa: ANN401 - any JSON
     """The schema with its alternatives behind a double negation.
 
-    Raises ValueError where that would change what it allows, since `unevaluated…` no longer sees what the
-    alternatives evaluate, or where a value may be used as a schema with alternatives.
+    Raises ValueError if that would change what it allows, because `unevaluated…` no longer sees what the
+    alternatives evaluate, or if a value may be used as a schema with alternatives.
     """
     if isinstance(schema, list):
         return [_silenced(part) for part in schema]
@@ -113,15 +113,15 @@ def _silenced(schema: Any) -> Any:  # noqa: ANN401 - any JSON
         return schema
     found: dict[str, Any] = {}
     negated = []
-    for keyword, said in schema.items():
-        if keyword in _UNEVALUATED or (keyword in _VALUES and _has_alternatives(said)):
+    for keyword, value in schema.items():
+        if keyword in _UNEVALUATED or (keyword in _VALUES and _has_alternatives(value)):
             raise ValueError(keyword)
-        if keyword in _BY_NAME and isinstance(said, dict):
-            found[keyword] = {name: _silenced(part) for name, part in said.items()}
+        if keyword in _BY_NAME and isinstance(value, dict):
+            found[keyword] = {name: _silenced(part) for name, part in value.items()}
         elif keyword in _ALTERNATIVES:
-            negated.append({"not": {"not": {keyword: _silenced(said)}}})
+            negated.append({"not": {"not": {keyword: _silenced(value)}}})
         else:
-            found[keyword] = said if keyword in _VALUES else _silenced(said)
+            found[keyword] = value if keyword in _VALUES else _silenced(value)
     if negated:
         found["allOf"] = [*found.get("allOf", ()), *negated]
     return found

@@ -1,8 +1,8 @@
-"""What a schema may cost, known before it is compiled. Pure.
+"""Limits what a schema may cost, before it is compiled. Pure.
 
 A native validator cannot be interrupted: while it works, no other Python thread runs, not even the one that
-ends the run after a signal. So its work is bounded beforehand, by the schema's expanded size: its subschemas,
-where each reference counts as all that it refers to. A record costs at most that much for each value in it.
+ends the run after a signal. So its work is limited in advance, by the schema's expanded size: its subschemas,
+with each reference counted as all that it refers to. A record costs at most that much for each of its values.
 
 References are followed within the schema and into the drafts' own metaschemas, never elsewhere.
 """
@@ -25,23 +25,23 @@ MAX_SUBSCHEMAS = 20_000
 """Expanded size of one schema."""
 
 MAX_WORK = 100_000_000
-"""Of one record: steps of some 5 ns each."""
+"""Steps for one record, of about 5 ns each."""
 
 MAX_MEMORY = 120_000_000
-"""Of all schemas of a run, in bytes by `memory_of`: some 30,000 fields with a type each."""
+"""Bytes for all schemas of a run, by `memory_of`: about 30,000 fields with a type each."""
 
 BACKTRACK_LIMIT = 1_000
 PATTERN_BYTES = 1_000_000
-"""What one regular expression may use: steps back, and memory when compiled."""
+"""For one regular expression: backtracking steps, and bytes when compiled."""
 
 MAX_ERRORS = 50_000
 MAX_COPIED = 100_000_000
-"""Of one record at once: errors, of some 1.5 kB each, and bytes of the values that are copied into them."""
+"""For one record: errors, of about 1.5 kB each, and bytes of the values that are copied into them."""
 
 _LINEAR_PATTERN_WORK = 30
 _UNEVALUATED_WORK = 4
 _ENUM_WORK = 10
-"""Steps for a byte of a string; for each level of `unevaluated…`; for each value of an object in `enum`."""
+"""Steps for each byte of a string, each level of `unevaluated…`, and each value of an object in `enum`."""
 
 _SAME_VALUE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies")
 _EACH_FIELD = ("patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames")
@@ -59,7 +59,7 @@ _Path = tuple[str, ...]
 
 
 class TooCostly(ValueError):
-    """The schema may not be used. The text says why, without a value of it."""
+    """The schema cannot be used. The text says why, without quoting a value."""
 
 
 class Cost(NamedTuple):
@@ -80,33 +80,33 @@ class Cost(NamedTuple):
         return self.per_value * (count_marks(record) + 1) + per_byte * len(record) <= MAX_WORK
 
     def allows_all_errors(self, record: bytes) -> bool:
-        """Whether all errors of a record may be had at once: each has a copy of its value."""
+        """Whether all errors of a record may be collected: each has a copy of its value."""
         errors = self.total + self.per_value * (count_marks(record) + 1)
         return errors <= MAX_ERRORS and self.total * len(record) <= MAX_COPIED
 
 
 def memory_of(schema: bytes) -> int:
-    """At most how many bytes a schema takes when it is decoded, copied by the SDK and compiled. Measured."""
+    """The maximum bytes that a schema takes, decoded, copied by the SDK and compiled, as measured."""
     lists_and_values = schema.count(b"[") + schema.count(b",")
     return 10_000 + 2_500 * schema.count(b"{") + 300 * lists_and_values + 6 * len(schema)
 
 
 def cost_of(schema: dict[str, Any]) -> Cost:
-    """What the schema costs. Raises TooCostly."""
+    """The cost of the schema. Raises TooCostly."""
     try:
         measuring = _Measuring(schema)
         measuring.visit(schema, measuring.resolver, (), 1)
     except (AttributeError, TypeError, ValueError):
-        # Of `referencing`, which reads ids as they come.
+        # Raised by `referencing`, which does not validate ids.
         raise TooCostly("an `$id` in it is not a URI") from None
     per_value = measuring.total if measuring.recursive else measuring.repeated
     return Cost(per_value, measuring.patterns, measuring.total)
 
 
 class _Entered(NamedTuple):
-    """A schema that a reference has led to, while what it holds is visited: `at` is the path to it.
+    """The target of a reference, while its contents are visited: `at` is the path to it.
 
-    `returns` are the paths from it that lead back to it.
+    `returns` are the paths that lead from it back to it.
     """
 
     schema: object
@@ -123,7 +123,7 @@ class _Measuring:
         except (UnknownDialect, AttributeError, TypeError):
             specification = DRAFT202012
         resource = specification.create_resource(schema)
-        # Without a retriever: what is not in it cannot be had.
+        # Without a retriever: nothing is fetched.
         self.resolver: Resolver[Any] = Registry().with_resource("", resource).resolver_with_root(resource)
         self._specification = specification
         self._entered = [_Entered(schema, (), [])]
@@ -136,7 +136,7 @@ class _Measuring:
         if "$id" in schema or "id" in schema:
             resolver = resolver.in_subresource(self._specification.create_resource(schema))
         if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
-            # What is in it is visited again to see what it has evaluated.
+            # Its contents are visited again, to see what they have evaluated.
             weight *= _UNEVALUATED_WORK
         self._count(weight * (1 + _enum_size(schema)), path)
         self.patterns += weight * (("pattern" in schema) + _length(schema.get("patternProperties")))
@@ -169,12 +169,12 @@ class _Measuring:
         try:
             found = resolver.lookup(ref)
         except (Unresolvable, ValueError, KeyError, TypeError, AttributeError):
-            # An older draft's `extends` that holds no schema is an AttributeError there.
+            # An older draft's `extends` without a schema raises AttributeError there.
             where = "points to nothing in it" if ref.startswith("#") else "leads to another document"
             raise TooCostly(f"a `{keyword}` {where}, and nothing is ever fetched") from None
         targets = [(found.contents, found.resolver)]
         if keyword != "$ref":
-            # Which one it is depends on the way that led here: all of them count.
+            # The target depends on the path that led here: all of them count.
             if self._dynamic is None:
                 self._dynamic = _dynamic_anchors(self._schema)
             name = ref.rpartition("#")[2]
@@ -200,18 +200,18 @@ def _overlap(one: _Path, other: _Path) -> bool:
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[tuple[object, str | None]]:
-    """The subschemas that apply, each with the step to the value it applies to; None for the same one."""
-    for keyword, said in schema.items():
-        if keyword in SCHEMAS_BY_NAME and isinstance(said, dict):
-            for name, part in said.items():
+    """The subschemas that apply, each with the step to the value it applies to; None for the same value."""
+    for keyword, value in schema.items():
+        if keyword in SCHEMAS_BY_NAME and isinstance(value, dict):
+            for name, part in value.items():
                 yield part, (f".{name}" if keyword == "properties" else _STEPS[keyword])
         elif keyword in _STEPS:
-            for part in said if isinstance(said, list) else [said]:
+            for part in value if isinstance(value, list) else [value]:
                 yield part, _STEPS[keyword]
 
 
-def _length(said: object) -> int:
-    return len(said) if isinstance(said, dict) else 0
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, dict) else 0
 
 
 def _enum_size(schema: dict[str, Any]) -> int:
@@ -232,16 +232,16 @@ def _size(value: object) -> int:
 def _dynamic_anchors(schema: object) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
 
-    def look(value: object) -> None:
+    def collect(value: object) -> None:
         if isinstance(value, dict):
             name = "" if value.get("$recursiveAnchor") is True else value.get("$dynamicAnchor")
             if isinstance(name, str):
                 found.setdefault(name, []).append(value)
             for inner in value.values():
-                look(inner)
+                collect(inner)
         elif isinstance(value, list):
             for inner in value:
-                look(inner)
+                collect(inner)
 
-    look(schema)
+    collect(schema)
     return found

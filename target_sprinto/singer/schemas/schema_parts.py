@@ -1,4 +1,4 @@
-"""What a JSON Schema says of fields and types; nothing for what is not a schema. Pure."""
+"""The fields and types in a JSON Schema; none if it is not a schema. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def properties_of(schema: object) -> dict[str, Any]:
 
 
 def types_of(schema: object) -> set[str]:
-    """The types that a value may have; none where the schema does not say. A number may be an integer."""
+    """The types that a value may have; none if the schema specifies none. A number may be an integer."""
     if not isinstance(schema, dict):
         return set()
     found = schema.get("type")

@@ -1,9 +1,8 @@
-"""Verdicts on records by their stream's JSON Schema, compiled.
+"""Validates records by their stream's compiled JSON Schema.
 
-jsonschema-rs takes exact decimals and big integers as they are. What it cannot compile (draft-4 keywords in a
-schema that names no draft, a draft that it does not know) is tried as draft 4, or as draft 7, the SDK's own.
-There is no other validator to fall back to: one in Python has regular expressions without a limit, and may
-fetch documents.
+jsonschema-rs accepts exact decimals and big integers. A schema that it cannot compile (draft-4 keywords in a
+schema without a draft, an unknown draft) is tried as draft 4, or as draft 7, the SDK's default. There is no
+other validator to fall back to: one in Python has unlimited regular expressions, and may fetch documents.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ from target_sprinto.push.text import quoted
 from target_sprinto.singer.schemas import schema_limits
 from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaErrors
 
-_ADVICE = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
+_HINT = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=schema_limits.PATTERN_BYTES)
 
 
 class RecordValidator(BaseJSONSchemaValidator):
-    """Says whether a record is as its stream's schema wants it. Formats are not asserted, as in the SDK."""
+    """Checks records against their stream's schema. Formats are not asserted, as in the SDK."""
 
     def __init__(self, stream: str, schema: dict[str, Any]) -> None:
-        """Compile the schema. Raises InvalidSchema for one that is not a JSON Schema, or costs too much."""
+        """Compile the schema. Raises InvalidSchema if it is not a JSON Schema, or costs too much."""
         super().__init__(schema)
         self._stream = stream
         try:
             self._cost = schema_limits.cost_of(schema)
         except schema_limits.TooCostly as problem:
             raise InvalidSchema(
-                f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _ADVICE
+                f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _HINT
             ) from None
         compiler, self._compiled = _compile(stream, schema)
         self._backtracking = compiler.keywords["pattern_options"] is BACKTRACKING
         self._errors = SchemaErrors(schema, self._compiled, self._cost, compiler)
 
     def validate(self, record: dict[str, Any], body: bytes = b"") -> None:
-        """Raise InvalidRecord, naming stream, field path and rule, for a record that is not as wanted.
+        """Raise InvalidRecord, naming stream, field path and rule, for an invalid record.
 
-        `body` is its JSON. Raises InvalidSchema where the schema shows only now that it cannot be used.
+        `body` is its JSON. Raises InvalidSchema if the schema turns out to be unusable.
         """
         if not self._cost.allows(body, backtracking=self._backtracking):
             raise InvalidRecord(
@@ -58,11 +57,11 @@ class RecordValidator(BaseJSONSchemaValidator):
             if self._compiled.is_valid(record):
                 return
             error = self._errors.first(record)
-        except Exception as problem:  # noqa: BLE001 - whatever a schema from anywhere brings about
+        except Exception as problem:  # noqa: BLE001 - an arbitrary schema may cause anything
             raise InvalidSchema(
                 f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
                 f" ({type(problem).__name__}).",
-                _ADVICE,
+                _HINT,
             ) from None
         where, issue = error[:2] if error else ("", "does not fit its schema")
         raise InvalidRecord(
@@ -81,7 +80,7 @@ def _place(path: Iterable[str | int]) -> str:
 def _compile(
     stream: str, schema: dict[str, Any]
 ) -> tuple[partial[jsonschema_rs.Validator], jsonschema_rs.Validator]:
-    """A compiler that understands the schema, and the schema compiled. Raises InvalidSchema."""
+    """A compiler that accepts the schema, and the compiled schema. Raises InvalidSchema."""
     where = ""
     drafts: tuple[Callable[..., jsonschema_rs.Validator], ...] = (
         jsonschema_rs.validator_for,
@@ -99,5 +98,5 @@ def _compile(
     raise InvalidSchema(
         f"the schema of stream {quoted(stream)} is not a JSON Schema that can be used"
         f"{f', in {quoted(where)}' if where else ''}.",
-        _ADVICE,
+        _HINT,
     )

@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def with_api_key(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the key that `api_key_file` holds; one newline at its end is cut.
+    """The settings with the key from `api_key_file`, without a newline at its end.
 
-    Raises SettingsError for a file that holds no key, and where `api_key` is set as well.
+    Raises SettingsError if the file holds no key, or if `api_key` is set as well.
     """
     given = dict(config)
     path = given.pop("api_key_file", None)

@@ -1,6 +1,6 @@
-"""What `--config` names: files and environment variables, later ones over earlier ones; `.env` is below them.
+"""Reads the files and variables that `--config` names. Later ones win; `.env` has the lowest priority.
 
-`sprintoctl` takes from it only the settings that a command needs, so that no other one can be in its way.
+`sprintoctl` reads only the settings that a command needs, so that an invalid other one cannot stop it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 
 from singer_sdk.plugin_base import JSONSchemaValidator
 
+from target_sprinto import strict_json
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.text import listed
-from target_sprinto.singer import strict_json
 from target_sprinto.singer.settings import environment, settings_checks
 from target_sprinto.singer.settings.settings import SCHEMA, Settings
 
 OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
-"""The settings that it takes to reach Sprinto."""
+"""The settings that are needed to reach Sprinto."""
 
 _MAX_CONFIG_BYTES = 5_000_000
 _ROOM = 200
-"""Characters of a warning for names of variables."""
+"""Characters of a warning that list variables."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
             merged |= environment.from_environment(known, os.environ)
         else:
             merged |= read_config_file(name, number)
-    # Meltano sets variables as well as a file.
+    # Not under Meltano, which sets variables as well as a file.
     if "ENV" not in names and lasting(names):
         unread = list(environment.unread(merged, known, os.environ))
         if unread:
@@ -49,7 +49,7 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_needed(names: Sequence[str], needed: Sequence[str]) -> Settings:
-    """The settings that are `needed`, and the defaults of all others. Raises SettingsError."""
+    """The settings that are `needed`, and the defaults of the others. Raises SettingsError."""
     known = {name: SCHEMA["properties"][name] for name in needed}
     given = read(names, known)
     own = {name: given[name] for name in needed if given.get(name) is not None}
@@ -67,9 +67,9 @@ def client_of(own: Settings) -> ApiClient:
 
 
 def lasting(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a later command can be given them; none where Meltano removes a file after the run.
+    """The names as a later command can use them; none if Meltano removes a file after the run.
 
-    A pipe, as of `<(…)`, is gone by then: FILE stands for it.
+    A pipe such as `<(…)` is gone by then, and becomes FILE.
     """
     if any(".meltano" in PurePath(name).parts for name in names):
         return ()
@@ -79,7 +79,7 @@ def lasting(names: Sequence[str]) -> tuple[str, ...]:
 def read_config_file(path: str, number: int) -> dict[str, Any]:
     """One config file's settings. Raises SettingsError; `number` is its place in the command, from 1.
 
-    What is not a path (settings given inline, say) is not repeated: it may hold the API key.
+    Text that is not a path (inline settings, for example) is not quoted: it may hold the API key.
     """
     shown = f"no. {number}" if set(path) & set('{}":\n') else repr(path)
     try:

@@ -1,6 +1,6 @@
-"""Settings from the environment, and from `.env` in the working folder: `TARGET_SPRINTO_*` and nothing else.
+"""Settings from the environment, and from `.env` in the working folder: only `TARGET_SPRINTO_*`.
 
-Nothing is put into the environment of the process: a line of `.env` sets no proxy and no certificates.
+The environment of the process does not change: a line of `.env` cannot set a proxy or certificates.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from target_sprinto import strict_json
 from target_sprinto.errors import SettingsError
-from target_sprinto.singer import strict_json
 from target_sprinto.singer.settings import settings_checks
 
 PREFIX = "TARGET_SPRINTO_"
@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """The settings that variables name; `known` is ``{setting: its JSON Schema}``. Raises SettingsError."""
-    refused = {name: {"type": ["string"]} for name in settings_checks.NOT_FOR_SPRINTO}
+    unsupported = {name: {"type": ["string"]} for name in settings_checks.NOT_FOR_SPRINTO}
     given = {name[len(PREFIX) :].lower() for name in environ if name.startswith(PREFIX)}
-    if near := settings_checks.misspelt(given - {*known, *refused}, known):
+    if near := settings_checks.misspelt(given - {*known, *unsupported}, known):
         raise SettingsError(
             *(
                 f"unknown environment variable {PREFIX}{name.upper()} (did you mean {PREFIX}{meant.upper()}?)"
@@ -43,7 +43,7 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
             )
         )
     found: dict[str, Any] = {}
-    for name, schema in {**refused, **known}.items():
+    for name, schema in {**unsupported, **known}.items():
         variable = f"{PREFIX}{name.upper()}"
         what = f"the environment variable {variable}"
         if variable in environ:
@@ -73,10 +73,10 @@ def unread(
 def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `.env` in the working folder, if there is one. Raises SettingsError.
 
-    Only the user may be able to write it: write access decides where the records go.
+    No other user may have write access to it, which decides where the records go.
     """
     text = _read(Path.cwd() / ".env")
-    # As it is written: a value that names another variable is not replaced by it.
+    # Values are taken literally: references to other variables are not expanded.
     values = dotenv_values(stream=io.StringIO(text), interpolate=False) if text else {}
     own = {
         name: value
@@ -90,9 +90,9 @@ def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
-        # A pipe in its place is not waited for.
+        # Does not wait for a named pipe.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            # What is looked at is what is read.
+            # Checked on the open file, so that it is the file that is read.
             if distrust := _distrusted(os.fstat(file.fileno())):
                 raise SettingsError(f"{path} {distrust}")
             content = file.read(_MAX_BYTES + 1)
@@ -106,16 +106,16 @@ def _read(path: Path) -> str:
             return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         pass
-    raise SettingsError(f"{path} is not a text in UTF-8 of at most {_MAX_BYTES:,} bytes")
+    raise SettingsError(f"{path} is not a UTF-8 text of at most {_MAX_BYTES:,} bytes")
 
 
 def _distrusted(status: os.stat_result) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "is not a regular file"
     if status.st_uid != os.geteuid():
-        return "belongs to another user: it is not used; remove it or make it your own"
+        return "belongs to another user: it is not used; remove it or change its owner"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return "may be written by others: it is not used; run `chmod go-w .env`"
+        return "is writable by others: it is not used; run `chmod go-w .env`"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The settings: names, types, defaults and texts, as one class; and the JSON Schema that is made from it."""
+"""The settings: names, types, defaults and texts, as one class; and the JSON Schema generated from it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OnDeletedRecord(enum.Enum):
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an entity type's records must be."""
+    """The requirements for an entity type's records."""
 
     min_records: Annotated[int, Meta(ge=0)] = 0
     max_records: Annotated[int, Meta(ge=0)] | None = None
@@ -81,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "Region of the Sprinto host.",
         Meta(extra_json_schema={"enum": list(endpoint.REGIONS)}),
     ] = "us"
-    """None where `api_url` is set instead."""
+    """None if `api_url` is set instead."""
     api_url: Annotated[
         str | None,
         "API URL",
@@ -162,8 +162,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     report_path: Annotated[
         Path | None,
         "Report path",
-        "Where to write the run's receipt: a file that ends in `.json`, or a folder. `{run}` in it stands"
-        " for the run's uuid; if the file exists, the uuid is put before its extension.",
+        "Where to write the run's receipt: a file that ends in `.json`, or a folder. `{run}` is replaced"
+        " by the run's uuid; if the file exists, the uuid is inserted before its extension.",
     ] = None
     provenance: Annotated[
         dict[str, Annotated[str, Meta(max_length=200)]],
@@ -190,7 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     expect: Annotated[
         dict[str, Expectation],
         "Expect",
-        "By entity type, what a run must hold, else it is discarded: `min_records`, `max_records`,"
+        "What a run must contain, by entity type; else it is discarded: `min_records`, `max_records`,"
         " `max_shrink_percent` (against the last applied receipt), `unique` fields.",
         Meta(examples=[{"User": {"min_records": 1, "max_shrink_percent": 20, "unique": ["workEmail"]}}]),
     ] = {}
@@ -224,20 +224,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _SomeSeconds, "Request timeout", "Timeout of one request, in seconds."
     ] = 60
     fingerprint: str
-    """SHA-256 of all settings but the keys."""
+    """SHA-256 of all settings except the keys."""
 
     def __repr__(self) -> str:
-        """Without the API key, wherever it may be printed."""
+        """Without the API key, because it may be printed anywhere."""
         return f"Settings(integration_id={self.integration_id!r}, base_url={self.base_url!r})"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
         """The typed view of a config that the schema accepts.
 
-        Raises SettingsError for what no schema can see: a plain-http host, a key that fits no header, …
+        Raises SettingsError for what no schema can find: a plain-http host, a key that fits no header, …
         """
         config = DEFAULTS | with_api_key(config)
-        # What a file holds is part of the settings.
+        # The content of a file is part of the settings.
         config["entity_schemas"] = schemas = entity_schemas.read(config.get("entity_schemas") or {})
         if problems := list(problems_of(config)):
             raise SettingsError(*problems)
@@ -251,11 +251,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.convert(given, cls, dec_hook=_converted)
         except msgspec.ValidationError:
-            raise SettingsError("they are not as `--about` describes them") from None
+            raise SettingsError("they do not fit their descriptions in `--about`") from None
 
     @property
     def base_url(self) -> str:
-        """Where Sprinto is."""
+        """Sprinto's address."""
         return endpoint.base_url(self.region or "us", self.api_url)
 
     @property
@@ -282,7 +282,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _converted(wanted: type, value: object) -> object:
-    """What msgspec does not convert by itself."""
+    """Convert what msgspec does not."""
     return Path(value) if wanted is Path and isinstance(value, str) else value
 
 
@@ -302,7 +302,7 @@ def _fingerprint(config: Mapping[str, Any]) -> str:
 
 SCHEMA = json_schema(Settings)
 _given = SCHEMA["properties"]
-# As they are given, not as they are read.
+# The types that users give, not those that they are converted to.
 _given["entity_schemas"] |= {"type": ["string", "object", "null"], "additionalProperties": True}
 _given["rejects_dir"] = {"type": ["string", "null"]} | _given["rejects_dir"] | {"default": "rejects"}
 DEFAULTS: dict[str, Any] = {name: one["default"] for name, one in _given.items() if "default" in one}

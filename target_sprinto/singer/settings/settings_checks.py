@@ -1,4 +1,4 @@
-"""What is wrong with a config: by the settings' schema, and what no schema can see. No value is quoted."""
+"""Checks a config against the settings' schema, and for problems that no schema can find. Quotes no value."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.text import LONGEST_NAME
+from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.input.messages import is_finite
 from target_sprinto.singer.mapping.map_rules import MAP_OPTIONS
 from target_sprinto.singer.schemas.entity_schemas import similar_type
-from target_sprinto.singer.similar_names import within_one_edit
 
 if TYPE_CHECKING:  # The SDK's dependency, not ours.
     from jsonschema.exceptions import ValidationError
@@ -37,8 +37,8 @@ NOT_FOR_SPRINTO = {
 }
 """Settings that SDK targets often have and that would be ignored here, with what to do instead."""
 
-_LIKE = 0.8
-"""How alike a name is to the option that it probably means (difflib)."""
+_SIMILAR = 0.8
+"""Minimum similarity of a name to the option that it probably means (difflib)."""
 
 _BOUNDS = {
     "minimum": "at least",
@@ -49,7 +49,7 @@ _BOUNDS = {
 
 
 def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema
-    """The schema without what is none among its alternatives: the SDK puts the bare word "null" there."""
+    """The schema without alternatives that are not schemas: the SDK adds the bare word "null"."""
     if isinstance(schema, list):
         return [without_bare_types(part) for part in schema]
     if not isinstance(schema, dict):
@@ -61,9 +61,9 @@ def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON
 
 
 def stream_map_problems(value: object) -> Iterable[str]:
-    """What is wrong with stream maps, by the path to it: their own schema, the SDK's, names the stream alone.
+    """Problems of stream maps, with their paths: by the SDK's schema, an error names only the stream.
 
-    Meltano turns a null into an empty object, which means "change nothing": what was to be left out would go.
+    Meltano turns null into an empty object, which means "change nothing": a field to drop would be sent.
     """
     for stream, entry in value.items() if isinstance(value, dict) else ():
         name = f"stream_maps.{stream}"
@@ -78,7 +78,7 @@ def stream_map_problems(value: object) -> Iterable[str]:
 
 def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
     """`part` is the field or option; None for a stream's whole entry."""
-    options = get_close_matches(part, MAP_OPTIONS, 1, _LIKE) if part and part.startswith("__") else []
+    options = get_close_matches(part, MAP_OPTIONS, 1, _SIMILAR) if part and part.startswith("__") else []
     if rule == "?":
         yield f'`{name}` is still "?": say where the field comes from, or remove it'
     elif rule == {}:
@@ -103,7 +103,7 @@ def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
 
 
 def require_log_level() -> None:
-    """Raise SettingsError where the variable for the log level names none."""
+    """Raise SettingsError if the variable for the log level does not name one."""
     variable = "TARGET_SPRINTO_LOGLEVEL" if os.environ.get("TARGET_SPRINTO_LOGLEVEL") else "LOGLEVEL"
     level = os.environ.get(variable, "").upper()
     if level and not isinstance(logging.getLevelName(level), int):
@@ -119,9 +119,9 @@ def misspelt_settings(names: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Names that are not known, but within one edit of a setting: each with that setting.
+    """Unknown names that are within one edit of a setting, each with that setting.
 
-    `pageSize` and `page-size` are spellings of `page_size`. What is further away may be meant for another
+    `pageSize` and `page-size` are spellings of `page_size`. A name that is further away may be for another
     program: Meltano gives an inherited loader `target-sprinto-hr` variables TARGET_SPRINTO_HR_….
     """
     return {
@@ -134,13 +134,13 @@ def _as_setting(name: str) -> str:
 
 
 def schema_problems(config: Mapping[str, Any], validator: Validator) -> list[str]:
-    """What is wrong with a config by their schema, by name and rule: jsonschema's texts quote values."""
+    """Violations of the settings' schema, by name and rule: jsonschema's messages quote values."""
     problems = list(stream_map_problems(config.get("stream_maps")))
-    # Their schema is all alternatives, so what it finds names no more than the stream.
+    # Their schema consists of alternatives, so its errors name only the stream.
     checked = {**config, "stream_maps": None} if problems else config
     if all(config.get(name) is None for name in ("api_key", "api_key_file")):
         problems.append("`api_key` is missing")
-    # Which are within any bounds.
+    # NaN is within any bounds.
     problems += [f"`{name}` holds NaN or Infinity" for name, value in config.items() if not is_finite(value)]
     return problems + sorted({_described(error) for error in validator.iter_errors(checked)})
 
@@ -163,11 +163,11 @@ def _described(error: ValidationError) -> str:
         return f"unknown `{name}.{unknown}` ({f'did you mean `{near}`?' if near else ', '.join(known)})"
     if bound := _BOUNDS.get(str(rule)):
         return f"`{name}` must be {bound} {wanted}"
-    return f"`{name}` is not as `--about` describes it"
+    return f"`{name}` does not fit its description in `--about`"
 
 
 def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
-    """What no schema can see: a plain-http host, a key that fits no header, settings that clash."""
+    """Problems that no schema can find: a plain-http host, a key that fits no header, settings that clash."""
     for name in ("api_key", "integration_id", "client_reference_prefix"):
         yield from endpoint.text_problems(name, config.get(name))
     if config.get("api_url"):
@@ -192,11 +192,11 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
 def _path_problems(config: Mapping[str, Any]) -> Iterable[str]:
     for name in ("rejects_dir", "report_path"):
         if "\0" in (config.get(name) or ""):
-            yield f"`{name}` holds a character that no path can have"
+            yield f"`{name}` has a character that is invalid in a path"
 
 
 def _encoding_problems(config: Mapping[str, Any]) -> Iterable[str]:
-    """A variable may hold any bytes, and JSON half a surrogate pair."""
+    """A variable may hold any bytes, and JSON a lone surrogate."""
     for name, value in config.items():
         try:
             msgspec.json.encode(value)
@@ -209,9 +209,7 @@ def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
     if path is not None and not path.strip():
         yield "`report_path` is empty"
     if path and path.lower().endswith((".html", ".htm")):
-        yield (
-            "`report_path` must end in .json or be a folder: `sprintoctl receipt FILE --html` makes the page"
-        )
+        yield "`report_path` must end in .json or be a folder: `sprintoctl receipt FILE --html` writes HTML"
     if config.get("receipt_key_file") is not None and not path:
         yield "`receipt_key_file` needs `report_path`: without it there is no receipt to sign"
     if config["finish"] != Finish.HOLD.value:

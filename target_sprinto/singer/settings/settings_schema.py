@@ -1,4 +1,4 @@
-"""A class of settings as the JSON Schema that the SDK, Meltano and `--about` read. Pure."""
+"""Converts a class of settings to the JSON Schema that the SDK, Meltano and `--about` read. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _plain(schema: dict[str, Any], types: Mapping[str, Any], *, nullable: bool =
     if isinstance(schema["type"], str):
         schema["type"] = [schema["type"], *(["null"] if nullable else [])]
     if "properties" in schema:
-        # The SDK fills in defaults before it checks: within settings only ours count.
+        # The SDK would fill in nested defaults before it checks; only those of the class count.
         schema["properties"] = {
             name: {key: value for key, value in _plain(part, types).items() if key != "default"}
             for name, part in schema["properties"].items()

@@ -41,7 +41,7 @@ CONTRARY = Readings(
     batches_count_rejected=True,
     discard_from_expired=True,
 )
-"""The other reading of everything undocumented, except whether the log shows references: cells set that."""
+"""The opposite of the default readings that affect most cells; separate cells set the others."""
 
 Acts = Literal["not acted", "acted"]
 

@@ -1,4 +1,4 @@
-"""Names that are close to each other: what a misspelled one may have meant. Pure."""
+"""Finds similar names, for suggestions when one is misspelled. Pure."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def within_one_edit(first: str, second: str) -> bool:
 
 
 def by_nearness(name: str, known: Iterable[str]) -> list[str]:
-    """The known names, those that are most like `name` first. Case, `_`, `-` and `.` do not count."""
+    """The known names, those most similar to `name` first. Case, `_`, `-` and `.` do not count."""
     letters = _letters(name)
 
-    def likeness(other: str) -> tuple[bool, float]:
+    def similarity(other: str) -> tuple[bool, float]:
         others = _letters(other)
         # A prefix is the most frequent difference: `public-employees`.
         contained = bool(letters and others) and (letters.endswith(others) or others.endswith(letters))
         return contained, SequenceMatcher(None, letters, others).ratio()
 
-    return sorted(known, key=likeness, reverse=True)
+    return sorted(known, key=similarity, reverse=True)
 
 
 def nearest_first(
@@ -43,7 +43,7 @@ def nearest_first(
     *,
     most: int = _SHOWN,
 ) -> str:
-    """A part of a sentence that names the known names, the nearest first, and as many as fit into it."""
+    """A part of a sentence that lists the known names, the nearest first, as many as fit."""
     names = by_nearness(name, known)
     parts = fitting([show(one) for one in names[:most]], _ROOM, ", ")
     more = f" and {len(names) - len(parts)} more" if len(names) > len(parts) else ""

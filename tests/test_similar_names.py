@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_sprinto.similar_names import by_nearness, nearest_first, within_one_edit
 from target_sprinto.singer.settings import settings, settings_checks
-from target_sprinto.singer.similar_names import by_nearness, nearest_first, within_one_edit
 
 LETTERS = "ab_"
 WORDS = st.text(LETTERS, max_size=6)

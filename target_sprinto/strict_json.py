@@ -1,4 +1,4 @@
-"""JSON that settings are written in, read strictly. Only a key is quoted: it may hold the API key. Pure."""
+"""Reads the JSON of settings strictly. Errors quote only keys: a value may be the API key. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _HINT = "Check it with `python -m json.tool`: JSON has no comments, and no comma
 
 
 def decode(text: str, what: str, wanted: str = "JSON") -> Any:  # noqa: ANN401 - any JSON
-    """Raise SettingsError, which begins with `what`, for what is not `wanted`, and for a key given twice."""
+    """Decode JSON. Raises SettingsError, which begins with `what`, if it is not `wanted` or repeats a key."""
     if not text.strip():
         raise SettingsError(f"{what} is empty")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made: dict[str, Any] = {}
         for key, value in pairs:
-            # The last one would win, and what the first one drops would be sent.
+            # The last one would win, and fields that the first one drops would be sent.
             if key in made:
                 raise SettingsError(
                     f"{what} has {quoted(key)} twice in one object", hint="Remove one of the two."
@@ -30,7 +30,7 @@ def decode(text: str, what: str, wanted: str = "JSON") -> Any:  # noqa: ANN401 -
 
     try:
         return json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=unique
+            text, parse_float=Decimal, parse_constant=_reject_constant, object_pairs_hook=unique
         )
     except json.JSONDecodeError as problem:
         place = f"line {problem.lineno}, column {problem.colno}"
@@ -39,5 +39,5 @@ def decode(text: str, what: str, wanted: str = "JSON") -> Any:  # noqa: ANN401 -
         raise SettingsError(f"{what} is not {wanted}", hint=_HINT) from None
 
 
-def _refuse_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(name)

@@ -1,0 +1,70 @@
+"""Whether an expired session may still be applied: only if no other was opened since."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+from typing import Any
+
+from target_sprinto.push.activity_log_reader import read_events
+from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.protocol.activity_log import (
+    LOOK_BACK,
+    is_latest,
+    moves_with_each_look,
+    newest_time,
+)
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.timestamps import iso, parse_time
+from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.transport.background import InterruptCheck, interruptible_sleep, interruptibly
+
+log = logging.getLogger(__name__)
+
+
+def is_known_latest(
+    client: ApiClient,
+    session_id: str,
+    status: SessionStatus,
+    retry_policy: RetryPolicy,
+    check: InterruptCheck,
+) -> bool:
+    """Whether the log shows no later session, and does not lag behind the integration's last activity.
+
+    It is not documented what counts as activity: a time that moves with each read is that of our own
+    requests and is ignored. If there is no such time, the log alone decides.
+    """
+    began = time.monotonic()
+    seen: list[datetime] = []
+    busy = False
+    for seconds in client.timings.poll_intervals():
+        integration = interruptibly(lambda: client.integration_status(retry_policy), check)
+        events = interruptibly(lambda: list(read_events(client, LOOK_BACK, retry_policy)), check)
+        if not is_latest(session_id, events):
+            return False
+        activity = parse_time(integration.last_activity_at)
+        if activity is None or any(activity <= known for known in _known_times(client, status, events)):
+            return True
+        if not seen:
+            log.warning(
+                "The integration's last activity was at %s, which the activity log does not show yet."
+                " Reading it again.",
+                iso(activity),
+            )
+        seen.append(activity)
+        busy = busy or integration.sessions.active != 0 or integration.sessions.processing != 0
+        if time.monotonic() - began >= client.timings.max_count_lag:
+            return not busy and moves_with_each_look(seen)
+        interruptible_sleep(seconds, check)
+    raise AssertionError("the intervals never end")
+
+
+def _known_times(client: ApiClient, status: SessionStatus, events: list[dict[str, Any]]) -> list[datetime]:
+    """Times up to which no later session was active: the newest event, and this session's expiry.
+
+    An expiry in the future is ignored: the session has already expired.
+    """
+    expiry, now = parse_time(status.expires_at), client.known_server_time()
+    passed = expiry if expiry and now and expiry <= now else None
+    return [known for known in (newest_time(events), passed) if known]

@@ -1,0 +1,112 @@
+"""One record through the SDK's mapper, and what went wrong if an expression fails on it."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from typing import Any
+
+from singer_sdk.exceptions import MapExpressionError
+from singer_sdk.mapper import CustomStreamMap, StreamMap
+
+from target_sprinto.errors import InvalidRecord, MapFailed
+from target_sprinto.push.text import quoted, shown
+from target_sprinto.singer.mapping.map_compiler import map_of
+from target_sprinto.singer.mapping.map_rules import MapRule, nodes_of
+
+_MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
+"""Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
+
+_OPTIONAL = (
+    "A field that may be missing is read by `record.get('x')`; one that may be null by"
+    " `x.upper() if x else None`."
+)
+_NULL = "Guard a value that may be null: `x.upper() if x else None`."
+_TOO_LARGE = "Its result is too large for a stream map: compute it at the tap."
+_HINTS = {
+    "AttributeDoesNotExist": _OPTIONAL,
+    "FeatureNotAvailable": (
+        "Only a part of Python is available: no lambda, no `.format()`, no name that begins with `_`."
+    ),
+    "FunctionNotDefined": "There is no such function; text has methods, such as `x.upper()`.",
+    "IterableTooLong": _TOO_LARGE,
+    "KeyError": (
+        "A field that may be missing is read by `record.get('x')`; `config` holds `stream_map_config`."
+    ),
+    "NameNotDefined": _OPTIONAL,
+    "NumberTooHigh": _TOO_LARGE,
+}
+"""By the type of the error."""
+
+_BY_TEXT = {
+    "NoneType": _OPTIONAL,
+    "'fake'": "Faker is not installed, and made-up values are not evidence: map a field, or leave it out.",
+    "'encode'": "`md5` and `sha256` take text: `md5(str(x))`.",
+    "JSON serializable": "`json.dumps` does not accept decimals: convert the number by `float(x)` first.",
+}
+"""By a part of the error's text."""
+
+
+def map_record(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The mapped record; None if the stream map leaves it out. Raises InvalidRecord or MapFailed."""
+    try:
+        return stream_map.transform(dict(record))
+    except RecursionError:
+        raise InvalidRecord(
+            f"a record of stream {quoted(stream_map.stream_alias)} is nested too deeply for its stream map."
+        ) from None
+    except Exception as problem:  # noqa: BLE001 - a user's expression may raise anything
+        failing = _failing_field(stream_map, rule, record)
+        # The mapper's own error hides the missing name; the text of any other may quote a value.
+        raised = problem.__cause__ if isinstance(problem, MapExpressionError) else problem
+        cause = type(raised).__name__
+        hint = _hint(raised)
+        # A name in the expression, never a value.
+        if (null := _null_part(stream_map, raised, record)) is not None:
+            cause, hint = f"{shown(null)} is null", _NULL
+        elif isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
+            cause = f"{quoted(missing)} is missing"
+        raise MapFailed(
+            f"the stream map of stream {quoted(stream_map.stream_alias)} failed on a record:"
+            f" {f'{failing} ({cause})' if failing else cause}.",
+            hint,
+        ) from None
+
+
+def _null_part(stream_map: StreamMap, raised: object, record: dict[str, Any]) -> str | None:
+    """The part of the failing expression that is null and has a method called on it."""
+    if not isinstance(stream_map, CustomStreamMap):
+        return None
+    attribute = getattr(raised, "attr", None)
+    for node in nodes_of(getattr(raised, "expression", "")):
+        if isinstance(node, ast.Attribute) and node.attr == attribute:
+            part = ast.unparse(node.value)
+            # If it fails itself, or needs the rest of the expression, it was not the null part.
+            with contextlib.suppress(Exception):
+                if map_of(stream_map, {"part": part}).transform(dict(record)) == {"part": None}:
+                    return part
+    return None
+
+
+def _hint(raised: BaseException | None) -> str:
+    """The hint for an expression's error. The error's text is not shown: it may quote a value."""
+    text = str(raised)
+    for part, hint in _BY_TEXT.items():
+        if part in text:
+            return hint
+    if not isinstance(raised, TypeError):
+        return _HINTS.get(type(raised).__name__, "Correct the expression, or the value at its source.")
+    if "Decimal" in text and "float" in text:
+        return "A number with a fraction is a decimal: `float(x) * 1.1`."
+    return "Convert the values to one type: `str(x)`, `int(x)` or `float(x)`."
+
+
+def _failing_field(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> str:
+    """The field and its expression, found by trying each alone: the SDK's mapper does not name it."""
+    if rule is not None and isinstance(stream_map, CustomStreamMap):
+        for target, expression in rule.expressions.items():
+            try:
+                map_of(stream_map, {target: expression}).transform(dict(record))
+            except Exception:  # noqa: BLE001 - the same failure as before
+                return f"field {quoted(target)} = {shown(expression)!r}"
+    return ""
