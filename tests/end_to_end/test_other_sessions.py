@@ -69,9 +69,7 @@ def test_a_failed_session_is_not_waited_for_after_its_retry(door: FrontDoor) -> 
 def test_an_unreadable_failed_session_is_not_waited_for(door: FrontDoor, refused: str) -> None:
     if refused == "status":
         door.sandbox.inject(
-            Fault(
-                "status", integration_id=door.integration_id, effect=Edit(lambda _: {"id": "diagnose_line"})
-            )
+            Fault("status", integration_id=door.integration_id, effect=Edit(lambda _: {"id": "unreadable"}))
         )
     else:
         door.sandbox.inject(
