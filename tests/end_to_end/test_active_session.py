@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -205,6 +205,47 @@ def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones:
     assert "`stale_session_seconds`" in refused.error
     assert door.finish(first, [STATE]).code == 0
     assert door.session().accepted_total == 2
+
+
+NO_EXPIRY = pytest.mark.parametrize("absent", [{"expires_at"}, {"expires_at", "updated_at"}])
+
+
+def show_only_the_creation(door: FrontDoor, absent: set[str]) -> None:
+    """Of every session the log shows only its creation, an hour ago; `updated_at` does not move."""
+    long_ago = f"{datetime.now(timezone.utc) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+
+    def events(body: dict[str, Any]) -> dict[str, Any]:
+        created = [event for event in body["items"] if event["type"] == "session_created"]
+        return body | {"items": [event | {"at": long_ago} for event in created]}
+
+    def status(body: dict[str, Any]) -> dict[str, Any]:
+        shown = body | {"updated_at": long_ago}
+        return {name: value for name, value in shown.items() if name not in absent}
+
+    inject(door, Fault("activity", times=99, integration_id=door.integration_id, effect=Edit(events)))
+    inject(door, Fault("status", times=99, integration_id=door.integration_id, effect=Edit(status)))
+
+
+@NO_EXPIRY
+def test_growing_counts_alone_show_that_a_run_is_at_work(door: FrontDoor, absent: set[str]) -> None:
+    show_only_the_creation(door, absent)
+    first, refused = refused_beside_a_run_at_work(door)
+    assert refused.code == 75
+    assert "it showed a sign of life within 2 s" in refused.error
+    assert door.finish(first, [STATE]).code == 0
+    assert door.session().accepted_total == 2
+
+
+@NO_EXPIRY
+def test_a_dead_session_without_an_expiry_is_taken_over_after_the_wait(
+    door: FrontDoor, absent: set[str]
+) -> None:
+    show_only_the_creation(door, absent)
+    another_client.open_session(door, OWN)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0.5)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "for a sign of life of" in finished.stderr
+    assert [session.state for session in door.sessions()] == ["cancelled", "processed"]
 
 
 @pytest.mark.parametrize("postpones", [True, False])

@@ -181,7 +181,7 @@ def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-FIRST = SessionLook(at(0), {"User": 1}, at(-900), (at(-700), at(-700)))
+FIRST = SessionLook(at(0), {"User": 1}, at(-900), at(-700), at(-700))
 
 
 @pytest.mark.parametrize(
@@ -191,11 +191,11 @@ FIRST = SessionLook(at(0), {"User": 1}, at(-900), (at(-700), at(-700)))
         (FIRST._replace(at=at(600), counts={"User": 2}), True),
         (FIRST._replace(at=at(600), event_at=at(300)), True),
         # Moved by the first look, or by the second: no sign.
-        (FIRST._replace(at=at(600), request_times=(at(0.9), at(-0.5))), False),
-        (FIRST._replace(at=at(600), request_times=(at(600.9), at(599.5))), False),
+        (FIRST._replace(at=at(600), updated_at=at(0.9), requested_at=at(-0.5)), False),
+        (FIRST._replace(at=at(600), updated_at=at(600.9), requested_at=at(599.5)), False),
         # Moved by another client between them.
-        (FIRST._replace(at=at(600), request_times=(at(-700), at(300))), True),
-        (FIRST._replace(at=at(600), request_times=()), False),
+        (FIRST._replace(at=at(600), requested_at=at(300)), True),
+        (FIRST._replace(at=at(600), updated_at=None, requested_at=None), False),
     ],
 )
 def test_what_a_look_moves_itself_is_no_sign_of_life(second: SessionLook, *, alive: bool) -> None:
@@ -205,4 +205,8 @@ def test_what_a_look_moves_itself_is_no_sign_of_life(second: SessionLook, *, ali
 def test_silence_ends_with_the_latest_sign() -> None:
     assert FIRST.silence_seconds == 700
     assert FIRST._replace(event_at=at(-50)).silence_seconds == 50
-    assert FIRST._replace(event_at=None, request_times=()).silence_seconds == 0
+    assert FIRST._replace(updated_at=at(-60)).silence_seconds == 60
+
+
+def test_silence_is_unknown_without_the_expiry() -> None:
+    assert FIRST._replace(requested_at=None).silence_seconds == 0
