@@ -124,6 +124,8 @@ def test_any_log_is_read(events: list[dict[str, Any]]) -> None:
         (f"evidence/{UUID}/hold", False),
         (f"evidence-eu/{UUID}", False),
         (f"evidence/eu/{UUID}", False),
+        ("evidence/nightly", False),
+        ("evidence/hold", False),
         (None, False),
     ],
 )
@@ -156,6 +158,20 @@ def test_only_a_creation_says_whose_a_session_is() -> None:
     assert created_under(ours, [refused("a", 5, ours), created]) is None
     assert created_under(theirs, [refused("a", 5, theirs), created]) == "a"
     assert created_under(theirs, [event("x" * 200, 0, "session_created", client_reference_id=theirs)]) is None
+
+
+@pytest.mark.parametrize(
+    ("details", "found"),
+    [
+        ({"client_reference_id": 'the "evidence" pipeline/' + UUID}, True),
+        ({"text": f'Session created (reference the "evidence" pipeline/{UUID}).'}, True),
+        ({"client_reference_id": f'the "evidence" pipeline/{UUID}/hold'}, False),
+        ({"client_reference_id": f'breathe "evidence" pipeline/{UUID}'}, False),
+    ],
+)
+def test_a_reference_is_found_only_as_a_whole(details: dict[str, str], *, found: bool) -> None:
+    created = event("a", 0, "session_created", **details)
+    assert (created_under(f'the "evidence" pipeline/{UUID}', [created]) == "a") == found
 
 
 def test_a_refused_caller_is_no_sign_of_life() -> None:

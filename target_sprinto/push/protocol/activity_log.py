@@ -26,7 +26,10 @@ CREATED = "session_created"
 LOOK_BACK = timedelta(days=2)
 """How far the log is read back for a session that may still matter."""
 
-_REFERENCE = re.compile(r".+/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(/hold)?")
+RUN_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+"""A run's random UUID, as in its session's reference."""
+
+_REFERENCE = re.compile(rf".+/{RUN_UUID}(/hold)?")
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,12 @@ def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
 
 def created_under(reference: str, events: Iterable[dict[str, Any]]) -> str | None:
     """The id of the session that was created under `reference`, if an event shows that."""
-    # Escaped as in a JSON string: a prefix may contain a quote.
-    quoted = msgspec.json.encode(reference)[1:-1]
+    # Escaped as in a JSON string: a prefix may contain a quote. Not a part of another reference.
+    quoted = re.escape(msgspec.json.encode(reference)[1:-1])
+    whole = re.compile(rb"(?<![\w/-])" + quoted + rb"(?![\w/-])")
     for event in events:
         session_id = _session_id(event)
-        if session_id and event.get("type") == CREATED and quoted in msgspec.json.encode(event):
+        if session_id and event.get("type") == CREATED and whole.search(msgspec.json.encode(event)):
             return session_id
     return None
 
