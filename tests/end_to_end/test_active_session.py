@@ -24,7 +24,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
-from tests.support.sandbox import Edit, Fault, Hang, Reset, Respond
+from tests.support.sandbox import Edit, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -357,6 +357,62 @@ def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.operations().count("create") == 4
+
+
+QUICK = {
+    "conflict_poll_interval": 0.1,
+    "max_conflict_poll_interval": 0.2,
+    "create_retry_delay": 0.1,
+    "max_count_lag": 0.2,
+}
+
+
+@pytest.mark.parametrize("effect", [Reset(), Respond(502)])
+def test_a_create_lost_while_another_session_is_active_ends_no_wait(
+    door: FrontDoor, effect: Reset | Respond
+) -> None:
+    door.pace |= QUICK
+    left = another_client.open_session(door)
+    inject(door, Fault("create", 2, integration_id=door.integration_id, effect=effect))
+    process = door.fed(PAGE, on_active_session="wait")
+    door.wait_for_operation("integration_status", 2, responded=True)
+    another_client.close_session(door, left, "discard")
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "An earlier create request got no response" in finished.stderr
+    assert not [seen for seen in requests(door, "status") if seen.session_id == left]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_wait_with_a_lost_create_that_ends_says_what_may_be_open(door: FrontDoor, *, shown: bool) -> None:
+    """It waits only if the log shows that the active session is another run's."""
+    door.pace |= QUICK
+    configure(door, log_shows_reference=shown)
+    left = another_client.open_session(door)
+    inject(door, Fault("create", 2, integration_id=door.integration_id, effect=Reset()))
+    finished = door.run(people(3), on_active_session="wait", wait_timeout_seconds=1 if shown else 60)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert f"session {left}, opened 0 min" in finished.error
+    assert ("waited 1 s" if shown else "nothing shows that it is this run's") in finished.error
+    assert "A session of this run may be open until 20" in finished.error
+    assert "[session-conflict]" in finished.error
+
+
+def test_a_create_that_arrives_late_in_the_wait_is_found(door: FrontDoor) -> None:
+    door.pace |= QUICK
+    left = another_client.open_session(door)
+    late = inject(door, Fault("create", 2, integration_id=door.integration_id, effect=Late(reset=True)))
+    busy = inject(door, Fault("create", 4, integration_id=door.integration_id, effect=Hang()))
+    process = door.fed(PAGE, on_active_session="wait")
+    door.wait_for_operation("integration_status", responded=True)
+    another_client.close_session(door, left, "discard")
+    door.sandbox.wait_for(lambda box: any(fired.fault is busy for fired in box.fired()), timeout=20)
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: len(box.sessions(door.integration_id)) > 1, timeout=20)
+    door.sandbox.release(busy)
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert f"Session {door.sessions()[1].id} was opened by this run." in finished.stderr
 
 
 @pytest.mark.parametrize("state", ["cancelled", "expired"])

@@ -36,6 +36,10 @@ class ActiveSession:
             parts.append(f"last event {_when(self.session.last_at, self.now)}")
         return ", ".join(parts)
 
+    def was_opened_by_another(self, reference: str) -> bool:
+        """Whether the log shows that a run with another reference opened it."""
+        return self.log_is_whole and self.session.reference not in {None, reference}
+
     def was_left_by(self, own_prefix: str | None) -> bool:
         """Whether it belongs to this pipeline and is not held."""
         # The prefix may itself contain a slash: only the uuid may follow it.
