@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
-from tests.support.sandbox import Edit, Fault, Hang, Reset, Respond
+from tests.support.sandbox import Edit, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -205,6 +205,47 @@ def test_discard_leaves_a_live_session_alone(door: FrontDoor, *, postpones: bool
     assert door.session().accepted_total == 2
 
 
+NO_EXPIRY = pytest.mark.parametrize("absent", [{"expires_at"}, {"expires_at", "updated_at"}])
+
+
+def show_only_the_creation(door: FrontDoor, absent: set[str]) -> None:
+    """Of every session the log shows only its creation, an hour ago; `updated_at` does not move."""
+    long_ago = f"{datetime.now(timezone.utc) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+
+    def events(body: dict[str, Any]) -> dict[str, Any]:
+        created = [event for event in body["items"] if event["type"] == "session_created"]
+        return body | {"items": [event | {"at": long_ago} for event in created]}
+
+    def status(body: dict[str, Any]) -> dict[str, Any]:
+        shown = body | {"updated_at": long_ago}
+        return {name: value for name, value in shown.items() if name not in absent}
+
+    inject(door, Fault("activity", times=99, integration_id=door.integration_id, effect=Edit(events)))
+    inject(door, Fault("status", times=99, integration_id=door.integration_id, effect=Edit(status)))
+
+
+@NO_EXPIRY
+def test_growing_counts_alone_show_that_a_run_is_at_work(door: FrontDoor, absent: set[str]) -> None:
+    show_only_the_creation(door, absent)
+    first, refused = refused_beside_a_run_at_work(door)
+    assert refused.code == 75
+    assert "it showed a sign of life within 2 s" in refused.error
+    assert door.finish(first, [STATE]).code == 0
+    assert door.session().accepted_total == 2
+
+
+@NO_EXPIRY
+def test_a_dead_session_without_an_expiry_is_taken_over_after_the_wait(
+    door: FrontDoor, absent: set[str]
+) -> None:
+    show_only_the_creation(door, absent)
+    another_client.open_session(door, OWN)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0.5)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "for a sign of life of" in finished.stderr
+    assert [session.state for session in door.sessions()] == ["cancelled", "processed"]
+
+
 @pytest.mark.parametrize("postpones", [True, False])
 def test_discard_stops_waiting_once_the_session_ends(door: FrontDoor, *, postpones: bool) -> None:
     """Its single status read may postpone the expiry once; the requests it makes while waiting do not."""
@@ -312,6 +353,62 @@ def test_retry_budget_of_a_lost_create_starts_at_its_loss(door: FrontDoor) -> No
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.operations().count("create") == 4
+
+
+QUICK = {
+    "conflict_poll_interval": 0.1,
+    "max_conflict_poll_interval": 0.2,
+    "create_retry_delay": 0.1,
+    "max_count_lag": 0.2,
+}
+
+
+@pytest.mark.parametrize("effect", [Reset(), Respond(502)])
+def test_a_create_lost_while_another_session_is_active_ends_no_wait(
+    door: FrontDoor, effect: Reset | Respond
+) -> None:
+    door.pace |= QUICK
+    left = another_client.open_session(door)
+    inject(door, Fault("create", 2, integration_id=door.integration_id, effect=effect))
+    process = door.fed(PAGE, on_active_session="wait")
+    door.wait_for_operation("integration_status", 2, responded=True)
+    another_client.close_session(door, left, "discard")
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "An earlier create request got no response" in finished.stderr
+    assert not [seen for seen in requests(door, "status") if seen.session_id == left]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_wait_with_a_lost_create_that_ends_says_what_may_be_open(door: FrontDoor, *, shown: bool) -> None:
+    """It waits only if the log shows that the active session is another run's."""
+    door.pace |= QUICK
+    configure(door, log_shows_reference=shown)
+    left = another_client.open_session(door)
+    inject(door, Fault("create", 2, integration_id=door.integration_id, effect=Reset()))
+    finished = door.run(people(3), on_active_session="wait", wait_timeout_seconds=1 if shown else 60)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert f"session {left}, opened 0 min" in finished.error
+    assert ("waited 1 s" if shown else "nothing shows that it is this run's") in finished.error
+    assert "A session of this run may be open until 20" in finished.error
+    assert "[session-conflict]" in finished.error
+
+
+def test_a_create_that_arrives_late_in_the_wait_is_found(door: FrontDoor) -> None:
+    door.pace |= QUICK
+    left = another_client.open_session(door)
+    late = inject(door, Fault("create", 2, integration_id=door.integration_id, effect=Late(reset=True)))
+    busy = inject(door, Fault("create", 4, integration_id=door.integration_id, effect=Hang()))
+    process = door.fed(PAGE, on_active_session="wait")
+    door.wait_for_operation("integration_status", responded=True)
+    another_client.close_session(door, left, "discard")
+    door.sandbox.wait_for(lambda box: any(fired.fault is busy for fired in box.fired()), timeout=20)
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: len(box.sessions(door.integration_id)) > 1, timeout=20)
+    door.sandbox.release(busy)
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert f"Session {door.sessions()[1].id} was opened by this run." in finished.stderr
 
 
 @pytest.mark.parametrize("state", ["cancelled", "expired"])

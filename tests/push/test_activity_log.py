@@ -124,6 +124,8 @@ def test_any_log_is_parsed(events: list[dict[str, Any]]) -> None:
         (f"evidence/{UUID}/hold", False),
         (f"evidence-eu/{UUID}", False),
         (f"evidence/eu/{UUID}", False),
+        ("evidence/nightly", False),
+        ("evidence/hold", False),
         (None, False),
     ],
 )
@@ -158,6 +160,20 @@ def test_only_the_creation_event_shows_the_owner() -> None:
     assert created_under(theirs, [event("x" * 200, 0, "session_created", client_reference_id=theirs)]) is None
 
 
+@pytest.mark.parametrize(
+    ("details", "found"),
+    [
+        ({"client_reference_id": 'the "evidence" pipeline/' + UUID}, True),
+        ({"text": f'Session created (reference the "evidence" pipeline/{UUID}).'}, True),
+        ({"client_reference_id": f'the "evidence" pipeline/{UUID}/hold'}, False),
+        ({"client_reference_id": f'breathe "evidence" pipeline/{UUID}'}, False),
+    ],
+)
+def test_a_reference_is_found_only_as_a_whole(details: dict[str, str], *, found: bool) -> None:
+    created = event("a", 0, "session_created", **details)
+    assert (created_under(f'the "evidence" pipeline/{UUID}', [created]) == "a") == found
+
+
 def test_a_rejected_create_is_not_a_sign_of_life() -> None:
     own = f"evidence/{UUID}"
     (session,) = logged_sessions(
@@ -181,7 +197,7 @@ def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-FIRST = SessionLook(at(0), {"User": 1}, at(-900), (at(-700), at(-700)))
+FIRST = SessionLook(at(0), {"User": 1}, at(-900), at(-700), at(-700))
 
 
 @pytest.mark.parametrize(
@@ -191,11 +207,11 @@ FIRST = SessionLook(at(0), {"User": 1}, at(-900), (at(-700), at(-700)))
         (FIRST._replace(at=at(600), counts={"User": 2}), True),
         (FIRST._replace(at=at(600), event_at=at(300)), True),
         # Updated by the first or second status read: no sign of life.
-        (FIRST._replace(at=at(600), request_times=(at(0.9), at(-0.5))), False),
-        (FIRST._replace(at=at(600), request_times=(at(600.9), at(599.5))), False),
+        (FIRST._replace(at=at(600), updated_at=at(0.9), requested_at=at(-0.5)), False),
+        (FIRST._replace(at=at(600), updated_at=at(600.9), requested_at=at(599.5)), False),
         # Updated by another client in between.
-        (FIRST._replace(at=at(600), request_times=(at(-700), at(300))), True),
-        (FIRST._replace(at=at(600), request_times=()), False),
+        (FIRST._replace(at=at(600), requested_at=at(300)), True),
+        (FIRST._replace(at=at(600), updated_at=None, requested_at=None), False),
     ],
 )
 def test_effects_of_our_own_status_reads_are_not_signs_of_life(second: SessionLook, *, alive: bool) -> None:
@@ -205,4 +221,8 @@ def test_effects_of_our_own_status_reads_are_not_signs_of_life(second: SessionLo
 def test_silence_is_measured_from_the_latest_sign_of_life() -> None:
     assert FIRST.silence_seconds == 700
     assert FIRST._replace(event_at=at(-50)).silence_seconds == 50
-    assert FIRST._replace(event_at=None, request_times=()).silence_seconds == 0
+    assert FIRST._replace(updated_at=at(-60)).silence_seconds == 60
+
+
+def test_silence_is_unknown_without_the_expiry() -> None:
+    assert FIRST._replace(requested_at=None).silence_seconds == 0

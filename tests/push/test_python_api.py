@@ -580,6 +580,7 @@ def test_invalid_client_arguments_are_rejected(given: dict[str, Any], problem: s
 
 
 NAN, INF, LONG = float("nan"), float("inf"), "x" * 256
+RUN_UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"
 NO_TEXT: list[object] = [None, True, 5, NAN, b"User", ["User"], "", " ", LONG, "\ud800"]
 NO_SECONDS: list[object] = [None, True, "60", NAN, INF, -INF, -1, 10**400]
 NO_FUNCTION: list[object] = [None, True, 0, NAN, -1, "", "stop"]
@@ -675,7 +676,7 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
                 *({wrong: 1} for wrong in (None, 1, "", " ", LONG)),
             ],
             "interrupted": NO_FUNCTION,
-            "run_uuid": NO_TEXT[1:],
+            "run_uuid": [*NO_TEXT[1:], "job-1", str(UUID(int=1)), RUN_UUID.upper(), f"{RUN_UUID}\n"],
         },
     ),
     "RunOptions": (

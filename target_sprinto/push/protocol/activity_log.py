@@ -26,7 +26,10 @@ CREATED = "session_created"
 LOOK_BACK = timedelta(days=2)
 """How far the log is read back for a session that may still matter."""
 
-_REFERENCE = re.compile(r".+/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(/hold)?")
+RUN_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+"""A run's random UUID, as in its session's reference."""
+
+_REFERENCE = re.compile(rf".+/{RUN_UUID}(/hold)?")
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,12 @@ def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
 
 def created_under(reference: str, events: Iterable[dict[str, Any]]) -> str | None:
     """The id of the session that was created under `reference`, if an event shows that."""
-    # Escaped as in a JSON string: a prefix may contain a quote.
-    quoted = msgspec.json.encode(reference)[1:-1]
+    # Escaped as in a JSON string: a prefix may contain a quote. Not a part of another reference.
+    quoted = re.escape(msgspec.json.encode(reference)[1:-1])
+    whole = re.compile(rb"(?<![\w/-])" + quoted + rb"(?![\w/-])")
     for event in events:
         session_id = _session_id(event)
-        if session_id and event.get("type") == CREATED and quoted in msgspec.json.encode(event):
+        if session_id and event.get("type") == CREATED and whole.search(msgspec.json.encode(event)):
             return session_id
     return None
 
@@ -127,32 +131,42 @@ def _references(value: object, name: str = "") -> Iterator[str]:
 class SessionLook(NamedTuple):
     """The result of one status check of a session. Times are by Sprinto's clock.
 
-    `at` is the time of the check; if it is unknown, it is None and `request_times` is empty. `counts` are the
-    accepted records, and `event_at` is the time of the last event. `request_times` are the times that the
-    status implies for the last request, which may be this very check.
+    `at` is the time of the check; if it is unknown, so are the last two. `counts` are the accepted records,
+    and `event_at` is the time of the last event. `updated_at` and `requested_at`, which follows from
+    `expires_at`, are the times that the status implies for the last request, which may be this very check.
     """
 
     at: datetime | None
     counts: object
     event_at: datetime | None
-    request_times: tuple[datetime, ...]
+    updated_at: datetime | None
+    requested_at: datetime | None
 
     @classmethod
     def of(cls, status: SessionStatus, logged: LoggedSession, at: datetime | None) -> SessionLook:
         """The check that read this status at `at`."""
         expires_at, timeout = parse_time(status.expires_at), status.inactivity_timeout_seconds
-        times = [parse_time(status.updated_at)]
-        if expires_at and isinstance(timeout, int | float) and 0 < timeout < _LONGEST_TIMEOUT:
-            times.append(expires_at - timedelta(seconds=timeout))
-        found = tuple(time for time in times if time and at)
-        return cls(at, status.accepted_records_by_entity, logged.last_at, found)
+        requested_at = None
+        if at and expires_at and isinstance(timeout, int | float) and 0 < timeout < _LONGEST_TIMEOUT:
+            requested_at = expires_at - timedelta(seconds=timeout)
+        updated_at = parse_time(status.updated_at) if at else None
+        return cls(at, status.accepted_records_by_entity, logged.last_at, updated_at, requested_at)
+
+    @property
+    def request_times(self) -> list[datetime]:
+        """The times of the last request that are known."""
+        return [time for time in (self.updated_at, self.requested_at) if time]
 
     @property
     def silence_seconds(self) -> float:
-        """Seconds from the session's last sign of life to this check; 0 if that is unknown."""
-        if self.at is None:
+        """Seconds from the session's last sign of life to this check; 0 if that is unknown.
+
+        Only `expires_at` is documented to move with each request: a page may neither change `updated_at` nor
+        appear in the log, and a single check does not show that counts grow.
+        """
+        if self.at is None or self.requested_at is None:
             return 0.0
-        latest = max((time for time in (self.event_at, *self.request_times) if time), default=self.at)
+        latest = max(time for time in (self.event_at, *self.request_times) if time)
         # If clocks differ, a sign of life may appear to be in the future.
         return max(0.0, (self.at - latest).total_seconds())
 

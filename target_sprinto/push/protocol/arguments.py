@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from target_sprinto.push.errors import ConfigError
+from target_sprinto.push.protocol.activity_log import RUN_UUID
 from target_sprinto.push.text import LONGEST_NAME, short
 
 _E = TypeVar("_E", bound=enum.Enum)
@@ -53,6 +55,13 @@ def limit(name: str, value: object) -> float:
     if 0 <= value <= sys.float_info.max or value == math.inf:
         return float(value)
     raise ConfigError(f"`{name}` must be a number of seconds, at least 0.")
+
+
+def run_uuid(name: str, value: object) -> str:
+    """A run's random UUID. Raises ConfigError."""
+    if not isinstance(value, str) or not re.fullmatch(RUN_UUID, value):
+        raise ConfigError(f"`{name}` must be a random UUID in lower case: str(uuid.uuid4()).")
+    return str.__str__(value)
 
 
 def instance(name: str, kind: type[_T], value: object) -> _T:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from target_sprinto.push.activity_log_reader import cut_off, read_events
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, logged_sessions
+from target_sprinto.push.protocol.activity_log import LOOK_BACK, RUN_UUID, LoggedSession, logged_sessions
 from target_sprinto.push.protocol.timestamps import iso
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.text import short
@@ -35,10 +36,15 @@ class ActiveSession:
             parts.append(f"last event {_when(self.session.last_at, self.now)}")
         return ", ".join(parts)
 
+    def was_opened_by_another(self, reference: str) -> bool:
+        """Whether the log shows that a run with another reference opened it."""
+        return self.log_is_whole and self.session.reference not in {None, reference}
+
     def was_left_by(self, own_prefix: str | None) -> bool:
         """Whether it belongs to this pipeline and is not held."""
         # The prefix may itself contain a slash: only the uuid may follow it.
-        return (self.session.reference or "").rpartition("/")[0] == own_prefix
+        prefix, _, run_uuid = (self.session.reference or "").rpartition("/")
+        return prefix == own_prefix and re.fullmatch(RUN_UUID, run_uuid) is not None
 
 
 def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveSession | None:

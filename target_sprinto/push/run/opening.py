@@ -74,11 +74,14 @@ class SessionOpener:
                     retry_throttled=bool(lost) or not self._conflict.waits_for_others,
                 )
             except ApiError as failure:
-                if lost is None and self._conflict.is_in_the_way(failure):
-                    self._clear_conflict(failure)
+                if isinstance(failure, errors.Conflict) or (
+                    lost is None and self._conflict.is_in_the_way(failure)
+                ):
+                    own = self._clear_conflict(failure, lost)
+                    if own is not None:
+                        return own
+                    retry_policy = self._retry_policy
                     continue
-                if isinstance(failure, errors.Conflict):
-                    return self._recover()
                 if not is_in_doubt(failure):
                     # The failure of a later attempt does not resolve the earlier one.
                     raise lost or failure from None
@@ -100,16 +103,25 @@ class SessionOpener:
                     )
                 return session
 
-    def _clear_conflict(self, failure: ApiError) -> None:
+    def _clear_conflict(self, failure: ApiError, lost: ApiError | None) -> SessionStatus | None:
+        """This run's own session after a lost response; None once `create` is worth retrying."""
+        if lost is not None:
+            return self._recover(failure, lost)
         self._in_conflict = True
         if not self._retry_policy.cancelled.is_set():
             self._conflict.clear_the_way(failure)
         self._in_conflict = False
         if self._retry_policy.cancelled.is_set():
             raise failure
+        return None
 
-    def _recover(self) -> SessionStatus:
-        """This run's own session after a lost response, if it is still empty. Else raises SessionConflict."""
+    def _recover(self, conflict: ApiError, lost: ApiError) -> SessionStatus | None:
+        """This run's own session after a lost response, if it is still empty.
+
+        Under `wait`, returns None once another run's session has ended. Else raises SessionConflict.
+        """
+        # Until this conflict, the lost create may have been performed.
+        self._lost_at = time.monotonic()
         try:
             found = self._find_in_log(self._retry_policy, self._client.timings.max_count_lag)
             status = self._client.session_status(found.id, self._retry_policy) if found else None
@@ -118,12 +130,27 @@ class SessionOpener:
             sentence = textwrap.shorten(failure.message.partition(". ")[0].rstrip("."), 120, placeholder=" …")
             raise _may_be_ours(f"which run opened it could not be determined: {sentence}") from None
         if status is None:
-            raise _may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
+            if not self._conflict.waits_for_another(self._reference):
+                raise _may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
+            self._wait_in_doubt(conflict, lost)
+            return None
         if status.counts() or not (status.state == "active" or nothing_was_applied(status.state)):
             held = format_counts(status.counts(), ())
             raise _may_be_ours(f"session {status.id} is {status.state!r} with {held}")
         log.warning("Session %s was opened by this run.", status.id)
         return status
+
+    def _wait_in_doubt(self, conflict: ApiError, lost: ApiError) -> None:
+        """Return once no session is active. The lost create may still arrive, so it stays in doubt."""
+        try:
+            self._conflict.clear_the_way(conflict)
+        except ApiError as failure:
+            failure.outcome = Outcome.IN_DOUBT
+            raise
+        if self._retry_policy.cancelled.is_set():
+            raise lost
+        # The time for retries starts again.
+        self._lost_at = time.monotonic()
 
     def resolve(self, deadline: Deadline) -> SessionStatus | None:
         """The session that was opened after all, for a run that must end by `deadline`.
@@ -166,7 +193,8 @@ class SessionOpener:
     def _find_in_log(self, retry_policy: RetryPolicy, seconds: float) -> SessionStatus | None:
         """The session that this run created, according to the activity log.
 
-        The log may lag, so it is polled for `seconds`, but not beyond the maximum lag after the loss.
+        The log may lag, so it is polled for `seconds`, but not beyond the maximum lag after the loss
+        or the conflict.
         """
         seconds = min(seconds, self._lost_at + self._client.timings.max_count_lag - time.monotonic())
         until = time.monotonic() + seconds

@@ -103,6 +103,11 @@ class ConflictResolver:
             raise self.error(blocker)
         return self._take_over(blocker)
 
+    def waits_for_another(self, reference: str) -> bool:
+        """Whether the run waits, and the log shows that the session in the way has another reference."""
+        blocker = self._find() if self.waits_for_others else None
+        return blocker is not None and blocker.was_opened_by_another(reference)
+
     def describe(self) -> str:
         """The session in the way according to the activity log, in a clause."""
         return _named(self._find())

@@ -64,7 +64,7 @@ class RunOptions:
         run_uuid: str | None = None,
     ) -> None:
         reference_prefix = require_text("reference_prefix", reference_prefix)
-        self.uuid = str(uuid.uuid4()) if run_uuid is None else require_text("run_uuid", run_uuid)
+        self.uuid = str(uuid.uuid4()) if run_uuid is None else arguments.run_uuid("run_uuid", run_uuid)
         self.finish = arguments.choice("finish", Finish, finish)
         self.reference = client_reference_id(reference_prefix, self.uuid, self.finish)
         self.page_size = arguments.whole_number("page_size", page_size, 1, 100)

@@ -171,8 +171,6 @@ def conflicts(traffic: Traffic) -> Iterator[Cell]:
         for policy in ("fail", "wait", "discard"):
             for readings in (READINGS, CONTRARY) if policy == "discard" else (READINGS,):
                 for name, faults in LOSSES.items():
-                    if faults and policy == "wait":
-                        continue  # a 409 after a lost create raises the question of ownership, not of waiting
                     yield Cell(
                         f"a session {blocker} is active: {policy}{name}{read_as(readings)}",
                         REFUSED,
