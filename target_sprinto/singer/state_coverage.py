@@ -23,7 +23,7 @@ import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
 from target_sprinto.push.text import pluralize
-from target_sprinto.singer.input.messages import decode_object, decode_value, encode
+from target_sprinto.singer.input.messages import decode_object, decode_value, encode, without_nan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +133,7 @@ class FinalState:
         if key is None:
             return "has no replication key", _NO_LONGER_INCREMENTAL if bookmark else _FULL_TABLE
         try:
-            return self._why_beyond(stream, bookmark, key, _fields_of.decode(record))
+            return self._why_beyond(stream, bookmark, key, _fields_of.decode(without_nan(record)))
         except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
             return "has a record without a value of its replication key", _CRASHED
 
