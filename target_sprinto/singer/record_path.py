@@ -19,6 +19,7 @@ from target_sprinto.singer.input.messages import (
     MAX_RECORD_BYTES,
     MAX_RECORD_VALUES,
     decode_object,
+    decode_parts,
     diagnose_line,
     fields_of,
     has_more_values,
@@ -26,7 +27,7 @@ from target_sprinto.singer.input.messages import (
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.mapping.map_rules import MapRule
 from target_sprinto.singer.mapping.record_plan import RecordWriter, record_writer
-from target_sprinto.singer.mapping.sdk_mapping import map_record
+from target_sprinto.singer.mapping.sdk_mapping import copied_fields, map_record
 from target_sprinto.singer.rejects.rejected_records import Source
 from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.schemas.typed_decoder import typed_decoder
@@ -58,6 +59,7 @@ class Route:
         self._intake = sink.intake
         self.keys = tuple(sink.key_properties)
         self._fields = fields
+        self._copied = copied_fields(rule) if rule and not stream_map.flattening_enabled else None
         # The decoder checks for the mark in records that are sent unchanged, the writer in mapped ones.
         mark = DELETED_AT if unchanged else None
         self._writer = None if unchanged else record_writer(stream_map, rule, fields)
@@ -124,7 +126,7 @@ class Route:
         return record_writer(self._map, only, self._fields)
 
     def deliver(self, record: dict[str, Any], raw: bytes, source: Source) -> None:
-        """Pass one record to the sink, mapped; one that no map changes keeps its bytes.
+        """Pass one record to the sink, mapped; what no map changes keeps its bytes.
 
         Its key is that of the mapped record, whether it is sent or rejected.
         """
@@ -139,6 +141,10 @@ class Route:
             if mapped is None:
                 self._intake.leave_out(source)
             else:
+                if self._copied is not None:
+                    parts = decode_parts(raw)
+                    sources = {name: self._copied.get(name, name) for name in mapped}
+                    mapped |= {name: parts[field] for name, field in sources.items() if field in parts}
                 self._sink.process_record(mapped, {"source": source})
 
 

@@ -87,6 +87,9 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
 """JSON bytes as a value: decimals as Decimal, integers of any size."""
 
+decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+"""A JSON object as its fields, each of them undecoded."""
+
 
 def parse_message(line: bytes) -> dict[str, Any]:
     """A line as a message: ``{"type": …, "stream": …, "record": Raw, "time_extracted": Raw}``.
@@ -205,7 +208,7 @@ def _fields_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Stru
 
 
 def fields_of(raw: bytes, names: Sequence[str]) -> bytes:
-    """An object with these fields only, however large the others are; {} if these are too large or invalid."""
+    """An object with only these fields, however large the others are; {} if they are too large or invalid."""
     try:
         read = _fields_decoder(tuple(names)).decode(without_nan(raw))
     except (msgspec.DecodeError, ValueError, RecursionError):
