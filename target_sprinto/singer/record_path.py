@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
 from singer_sdk.mapper import SameRecordTransform, StreamMap
 
 from target_sprinto.errors import InvalidRecord
-from target_sprinto.push.errors import RecordTooLarge
+from target_sprinto.push.errors import RecordTooLarge, SprintoError
 from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.input.messages import (
     DELETED_AT,
     MAX_RECORD_BYTES,
     MAX_RECORD_VALUES,
-    decode_fields,
     decode_object,
+    decode_parts,
     diagnose_line,
+    fields_of,
     has_more_values,
 )
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.mapping.map_rules import MapRule
-from target_sprinto.singer.mapping.record_plan import record_writer
-from target_sprinto.singer.mapping.sdk_mapping import map_record
+from target_sprinto.singer.mapping.record_plan import RecordWriter, record_writer
+from target_sprinto.singer.mapping.sdk_mapping import copied_fields, map_record
 from target_sprinto.singer.rejects.rejected_records import Source
 from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.schemas.typed_decoder import typed_decoder
@@ -56,6 +58,8 @@ class Route:
         self._sink = sink
         self._intake = sink.intake
         self.keys = tuple(sink.key_properties)
+        self._fields = fields
+        self._copied = copied_fields(rule) if rule and not stream_map.flattening_enabled else None
         # The decoder checks for the mark in records that are sent unchanged, the writer in mapped ones.
         mark = DELETED_AT if unchanged else None
         self._writer = None if unchanged else record_writer(stream_map, rule, fields)
@@ -88,21 +92,41 @@ class Route:
         self._sink.add(record, body, source)
         return True
 
-    def reject_undecoded(self, raw: bytes, source: Source) -> None:
-        """Reject a record that is too large to decode; with its key, unless a map makes that."""
-        problem, key = too_large(raw, source, self.entity_type), None
+    def reject_too_large(self, raw: bytes, source: Source) -> None:
+        """Reject a record that is too large to decode."""
+        problem = too_large(raw, source, self.entity_type)
         if len(raw) <= MAX_RECORD_BYTES:
             problem = RecordTooLarge(
                 f"A record has more than {MAX_RECORD_VALUES:,} values ({source}, entity type"
                 f" {quoted(self.entity_type)}).",
                 "Leave large lists out at the tap.",
             )
+        self.reject(problem, raw, source)
+
+    def reject(self, problem: SprintoError, raw: bytes, source: Source) -> None:
+        """Reject a record that cannot be decoded or mapped; with the mapped record's key if possible."""
+        keyed, writer = None, self._key_writer
         if self._map is None:
-            key = self._intake.key(self.entity_type, self.keys, decode_fields(raw, self.keys))
+            keyed = fields_of(raw, self.keys)
+        elif writer is not None:
+            keyed = writer.write(fields_of(raw, writer.reads))
+        try:
+            key = self._intake.key(self.entity_type, self.keys, decode_object(keyed or b"{}"))
+        except ValueError:
+            key = None
         self._intake.reject(problem, source, self.entity_type, key)
 
+    @cached_property
+    def _key_writer(self) -> RecordWriter | None:
+        """Writes only the key properties of the mapped records, as the map renames or computes them."""
+        if self._map is None or self.rule is None:
+            return None
+        named = {name: self.rule.options[name] for name in self.keys if name in self.rule.options}
+        only = MapRule(self.rule.name, self.rule.source, {**named, "__else__": None})
+        return record_writer(self._map, only, self._fields)
+
     def deliver(self, record: dict[str, Any], raw: bytes, source: Source) -> None:
-        """Pass one record to the sink, mapped; one that no map changes keeps its bytes.
+        """Pass one record to the sink, mapped; what no map changes keeps its bytes.
 
         Its key is that of the mapped record, whether it is sent or rejected.
         """
@@ -112,11 +136,15 @@ class Route:
         try:
             mapped = map_record(self._map, self.rule, record)
         except InvalidRecord as problem:
-            self._intake.reject(problem, source, self.entity_type)
+            self.reject(problem, raw, source)
         else:
             if mapped is None:
                 self._intake.leave_out(source)
             else:
+                if self._copied is not None:
+                    parts = decode_parts(raw)
+                    sources = {name: self._copied.get(name, name) for name in mapped}
+                    mapped |= {name: parts[field] for name, field in sources.items() if field in parts}
                 self._sink.process_record(mapped, {"source": source})
 
 
@@ -140,7 +168,7 @@ class Stream:
             len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES)
         ):
             for route, own in self._each(routes, source):
-                route.reject_undecoded(raw, own)
+                route.reject_too_large(raw, own)
             return
         if len(routes) == 1 and routes[0].deliver_planned(raw, source):
             return
@@ -154,9 +182,9 @@ class Stream:
         for route, own in self._each(routes, source):
             route.deliver(record, raw, own)
 
-    def reject_line(self, line: bytes, problem: InvalidRecord) -> None:
-        """Reject a RECORD message with a number that JSON cannot represent."""
-        self._reject(problem, self._source(line, is_message=True))
+    def reject_line(self, line: bytes, raw: bytes, problem: InvalidRecord) -> None:
+        """Reject a RECORD message with NaN or Infinity; `raw` is its record without these."""
+        self._reject(problem, raw, self._source(raw, message=line))
 
     def _reject_undecodable(self, raw: bytes, source: Source) -> None:
         problem = diagnose_line(raw) or InvalidRecord(
@@ -166,11 +194,11 @@ class Stream:
         )
         if not isinstance(problem, InvalidRecord):
             raise problem from None
-        self._reject(problem, source)
+        self._reject(problem, raw, source)
 
-    def _reject(self, problem: InvalidRecord, source: Source) -> None:
+    def _reject(self, problem: InvalidRecord, raw: bytes, source: Source) -> None:
         for route, own in self._each(self.routes, source):
-            self.intake.reject(problem, own, route.entity_type)
+            route.reject(problem, raw, own)
 
     def _each(self, routes: Sequence[Route], source: Source) -> Iterator[tuple[Route, Source]]:
         for route in routes:
@@ -185,10 +213,11 @@ class Stream:
             self.intake.left_out[own.stream, own.map] += not route.reads_deletion
         return reading
 
-    def _source(self, raw: bytes, batch_place: str = "", *, is_message: bool = False) -> Source:
+    def _source(self, raw: bytes, batch_place: str = "", message: bytes = b"") -> Source:
+        """Count a record. `message` is its whole line, if that has to be kept."""
         intake = self.intake
         intake.count(self.name, raw)
         if intake.rejects is None:
             return Source(self.name, intake.line(), batch_place)
-        original = Original(raw.strip(), self.schema, self.key_properties, is_message)
+        original = Original((message or raw).strip(), self.schema, self.key_properties, bool(message))
         return Source(self.name, intake.line(), batch_place, intake.records, original)

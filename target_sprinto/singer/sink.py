@@ -11,7 +11,7 @@ from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.configured_target import ConfiguredTarget
-from target_sprinto.singer.input.messages import decode_object, encode, is_finite
+from target_sprinto.singer.input.messages import decode_value, encode, is_finite
 from target_sprinto.singer.rejects.rejected_records import Source
 from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.schemas.validation import RecordValidator
@@ -52,7 +52,7 @@ class SprintoSink(BatchSink):
         return RecordValidator(self.stream_name, self.original_schema) if self.validate_schema else None
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        """Validate a mapped record, and add it to the run's page or reject it.
+        """Validate a mapped record, whose values may be `Raw`, and add it to the run's page or reject it.
 
         `context["source"]` says where it came from, if that is known. A full page is sent at once.
         Raises MapFailed, and the error that ended the run.
@@ -60,6 +60,8 @@ class SprintoSink(BatchSink):
         try:
             body = encode(record)
             not_finite = {name for name, value in record.items() if not is_finite(value)}
+            # Checks exactly what will be sent, including its encoding.
+            mapped = decode_value(body)
         except RecursionError:
             problem = InvalidRecord(
                 f"a record of stream {quoted(self.stream_name)} is nested too deeply for its stream map."
@@ -71,8 +73,7 @@ class SprintoSink(BatchSink):
                 f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON.",
                 _HINT,
             ) from None
-        # Checks exactly what will be sent, including its encoding.
-        mapped, source = decode_object(body), self._source(context, body)
+        source = self._source(context, body)
         if not_finite:
             self._reject_not_finite(mapped, not_finite, source)
         else:

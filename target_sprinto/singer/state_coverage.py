@@ -23,7 +23,13 @@ import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
 from target_sprinto.push.text import pluralize
-from target_sprinto.singer.input.messages import decode_object, decode_value, encode
+from target_sprinto.singer.input.messages import (
+    decode_object,
+    decode_parts,
+    decode_value,
+    encode,
+    without_nan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +38,6 @@ if TYPE_CHECKING:
 
 MARKERS = ("progress_markers", "replication_key_signpost", "starting_replication_value")
 
-_fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _names = msgspec.json.Decoder(list[str])
 
 _CRASHED = "The tap probably crashed: check its log."
@@ -133,7 +138,7 @@ class FinalState:
         if key is None:
             return "has no replication key", _NO_LONGER_INCREMENTAL if bookmark else _FULL_TABLE
         try:
-            return self._why_beyond(stream, bookmark, key, _fields_of.decode(record))
+            return self._why_beyond(stream, bookmark, key, decode_parts(without_nan(record)))
         except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
             return "has a record without a value of its replication key", _CRASHED
 

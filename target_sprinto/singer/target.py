@@ -14,7 +14,6 @@ STATE is never given to the SDK (`_latest_state` stays None), so the SDK cannot 
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import uuid
@@ -39,7 +38,12 @@ from target_sprinto.signals import Signals
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.expectations import Expectations, compared_types
 from target_sprinto.singer.input.batch_files import identities, read_batch
-from target_sprinto.singer.input.messages import MAX_STATE_VALUES, has_more_values
+from target_sprinto.singer.input.messages import (
+    MAX_STATE_VALUES,
+    has_more_values,
+    parse_message,
+    without_nan,
+)
 from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.progress import Progress
@@ -222,12 +226,10 @@ class SprintoTarget(ConfiguredTarget):
 
     def _reject_line(self, line: bytes, problem: InvalidRecord) -> None:
         """Reject a line that is a RECORD message except for a number that JSON cannot represent."""
-        message = json.loads(line, parse_int=str)
-        message = message if isinstance(message, dict) else {}
-        stream = message.get("stream")
-        if message.get("type") != "RECORD" or not isinstance(stream, str) or stream not in self.streams:
+        message = parse_message(without_nan(line))
+        if message["type"] != "RECORD" or message["stream"] not in self.streams:
             raise problem
-        self.streams[stream].reject_line(line, problem)
+        self.streams[message["stream"]].reject_line(line, bytes(message["record"]), problem)
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it is written once everything before it is processed, at the end of the run."""

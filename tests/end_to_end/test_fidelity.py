@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +79,35 @@ def test_renamed_fields_keep_their_digits(door: FrontDoor) -> None:
     assert applied_text(door) == [
         '{"money":61.40,"number":123456789012345678901234567890,"at":"2022-01-15T09:00:00Z"}'
     ]
+
+
+PART = '"\\u00e9\\/"', '[1.0e2, 1E-7, {"a" : -0}]'
+DROPS: dict[str, Any] = {"a": "name", "b": "record['x']", "__else__": None}
+KEEPS = {"a": "name", "b": "x", "x": None}
+COPIES: dict[str, dict[str, Any]] = {
+    "one map": {"things": DROPS},
+    "two maps": {"things": DROPS, "others": {"__source__": "things", **KEEPS}},
+    "a field that the SCHEMA lacks": {"things": KEEPS},
+    "a record marked as deleted": {"things": DROPS},
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_field_that_a_stream_map_copies_keeps_its_bytes(door: FrontDoor, how: str) -> None:
+    name, x = PART
+    more = {
+        "a field that the SCHEMA lacks": '"new":1E2,',
+        "a record marked as deleted": '"_sdc_deleted_at":1,',
+    }
+    body = f'{{{more.get(how, "")}"name": {name},"x":{x} }}'
+    schema = OPEN_SCHEMA | {"schema": {"properties": {"name": {}, "x": {}}}}
+    line = f'{{"type":"RECORD","stream":"things","record":{body}}}'.encode()
+    finished = door.run([schema, line, STATE], stream_maps=COPIES[how], on_deleted_record="send")
+    assert finished.code == 0, finished.error
+    for stream in COPIES[how]:
+        (sent,) = applied_text(door, stream)
+        assert f'"a":{name},"b":{x}' in sent
+        assert ('"new":1E2' in sent) == (how == "a field that the SCHEMA lacks")
 
 
 def test_a_mapped_stream_keeps_draft_4_semantics(door: FrontDoor) -> None:

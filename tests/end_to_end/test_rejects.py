@@ -170,6 +170,24 @@ def test_records_that_the_target_rejects_are_diverted_too(door: FrontDoor, why: 
     assert text(finished)
 
 
+@pytest.mark.parametrize("form", ["records", "batch"])
+def test_a_diverted_record_that_the_last_state_covers_needs_no_newer_one(door: FrontDoor, form: str) -> None:
+    """An SDK tap that finds nothing new sends the boundary rows again, and no STATE after them."""
+    schema = SCHEMA | {"bookmark_properties": ["id"]}
+    bookmark = {"replication_key": "id", "replication_key_value": 2}
+    state = {"type": "STATE", "value": {"bookmarks": {"people": bookmark}}}
+    bodies = [b'{"id":2,"name":"a"}', b'{"id":2,"n":NaN}']
+    messages: list[Any] = [b'{"type":"RECORD","stream":"people","record":%s}' % body for body in bodies]
+    if form == "batch":
+        file = door.folder / "batch.jsonl"
+        file.write_bytes(b"\n".join(bodies))
+        encoding = {"format": "jsonl"}
+        messages = [{"type": "BATCH", "stream": "people", "encoding": encoding, "manifest": [file.as_uri()]}]
+    finished = door.run([state, schema, *messages], **DIVERT)
+    assert finished.code == 0, finished.error
+    assert len(file_of(door).read_bytes().splitlines()) == 2
+
+
 def test_an_invalid_line_still_fails_the_run(door: FrontDoor) -> None:
     for line in (b"s3cr3t", b'{"type":"STATE","value":{"a":NaN}}', record(1, "unknown")):
         finished = door.run([SCHEMA, record(1), line, STATE], **DIVERT)
@@ -441,6 +459,28 @@ KEY_MAPS: dict[str, dict[str, Any]] = {
     "computed": COMPUTED_KEY,
     "renamed, with another field of its name": {"nr": "id", "id": "id % 2", "__key_properties__": ["nr"]},
 }
+
+
+NOT_DECODED: dict[str, tuple[dict[str, Any] | None, str]] = {
+    "NaN": (None, "NaN"),
+    "a number that cannot be held": (None, "1e99999999999999999999"),
+    "NaN, renamed": (RENAMED_KEY, "-Infinity"),
+    "NaN, computed": (COMPUTED_KEY, "[1, NaN]"),
+    "too many values, renamed": (RENAMED_KEY, f"[{'1,' * 100_000}1]"),
+    "too many values, computed": (COMPUTED_KEY, f"[{'1,' * 100_000}1]"),
+}
+
+
+@pytest.mark.parametrize("why", NOT_DECODED)
+def test_a_record_that_cannot_be_decoded_has_that_key_too(door: FrontDoor, why: str) -> None:
+    stream_map, value = NOT_DECODED[why]
+    schema = SCHEMA | {"schema": {"properties": {"id": {"type": "integer"}, "name": {}, "n": {}}}}
+    wrong = b'{"type":"RECORD","stream":"people","record":{"id":1,"name":"\\"NaN","n":%s}}' % value.encode()
+    maps = {"people": stream_map} if stream_map else {}
+    finished = door.run([schema, wrong, record(1, n=1), STATE], stream_maps=maps, **DIVERT)
+    assert finished.code == 0
+    assert "superseded" in text(finished)
+    assert list((door.folder / "rejects").iterdir()) == []
 
 
 @pytest.mark.parametrize("parallel", [1, 4])

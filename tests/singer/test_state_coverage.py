@@ -61,6 +61,11 @@ COMPLETE: dict[str, Input] = {
     "a STATE after all": [schema(), record(11), state(people=at(11))],
     "no changes": [OLD, schema(), record(10)],
     "older rows again": [OLD, schema(), record(3), record(10)],
+    "a boundary row with a value that JSON cannot represent": [
+        OLD,
+        schema(),
+        ("RECORD", ("people", b'{"at":10,"score":NaN,"name":"\\"-Infinity"}')),
+    ],
     "news in the first of two": [
         state(people=at(10), teams=at(5)),
         schema(),

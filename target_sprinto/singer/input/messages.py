@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from datetime import date, time
 from decimal import Decimal, DecimalException
+from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -48,6 +49,10 @@ _LARGEST_KEY = 100_000
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 """An unterminated string extends to the end of the text, so it is searched once, not from each quote."""
 
+_NOT_FINITE = re.compile(rb"(" + _STRING.pattern + rb")|-?Infinity|NaN", re.DOTALL)
+_NOT_HELD = b"1e99999999999999999999"
+"""A number in JSON that no decoder can hold."""
+
 
 class Message(msgspec.Struct, gc=False):
     """The parts of a Singer message that this target reads; a `Raw` is undecoded JSON."""
@@ -81,6 +86,9 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 
 decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
 """JSON bytes as a value: decimals as Decimal, integers of any size."""
+
+decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+"""A JSON object as its fields, each of them undecoded."""
 
 
 def parse_message(line: bytes) -> dict[str, Any]:
@@ -181,24 +189,35 @@ def has_more_values(raw: msgspec.Raw | bytes, limit: int) -> bool:
     return marks > limit
 
 
-def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
-    """Some fields of a JSON object, however large the others are; {} if these are too large or invalid."""
+def without_nan(text: bytes) -> bytes:
+    """The text with a number that cannot be held in place of each NaN and Infinity.
+
+    So its other values can be decoded, and decoding one of these fails.
+    """
+    if b"NaN" not in text and b"Infinity" not in text:
+        return text
+    return _NOT_FINITE.sub(lambda found: found[1] or _NOT_HELD, text)
+
+
+@lru_cache(maxsize=100)
+def _fields_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Raises ValueError for a name with a quote, a backslash or a control character."""
     spelled = {f"field_{number}": name for number, name in enumerate(dict.fromkeys(names))}
+    fields = [(field, msgspec.Raw, UNSET) for field in spelled]
+    return msgspec.json.Decoder(msgspec.defstruct("Fields", fields, rename=spelled))
+
+
+def fields_of(raw: bytes, names: Sequence[str]) -> bytes:
+    """An object with only these fields, however large the others are; {} if they are too large or invalid."""
     try:
-        # Raises ValueError for a name with a quote, a backslash or a control character.
-        wanted = msgspec.defstruct(
-            "Fields", [(field, msgspec.Raw, msgspec.Raw()) for field in spelled], rename=spelled
-        )
-        read = msgspec.json.decode(raw, type=wanted)
-        parts = {name: getattr(read, field) for field, name in spelled.items()}
-        if sum(map(len, parts.values())) > _LARGEST_KEY:
-            return {}
-        return {name: decode_value(part) for name, part in parts.items() if part}
-    except (msgspec.DecodeError, ValueError, DecimalException, RecursionError):
-        return {}
+        read = _fields_decoder(tuple(names)).decode(without_nan(raw))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return b"{}"
+    parts = [part for field in read.__struct_fields__ if (part := getattr(read, field)) is not UNSET]
+    return encode(read) if sum(map(len, parts)) <= _LARGEST_KEY else b"{}"
 
 
-_ENCODED = (str, int, type(None), Decimal, date, time, UUID)
+_ENCODED = (str, int, type(None), Decimal, date, time, UUID, msgspec.Raw)
 """Types that are JSON, or have a usual JSON form. `encode` also accepts bytes, sets and durations."""
 
 

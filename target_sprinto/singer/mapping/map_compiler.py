@@ -92,6 +92,9 @@ class Compiler:
             case ast.Name(name) if self._is_field(name):
                 self.required.add(name)
                 return self.part(name)
+            case ast.Subscript() if (source := field_of_record(tree)) is not None:
+                self.required.add(source)
+                return self.part(source)
             case ast.Call(_, [_]) if (source := field_of_record(tree)) is not None:
                 return self._unless_missing(self.part(source), self._given_as(NULL))
         return self.called(finite, [self.computed(tree)])

@@ -41,12 +41,13 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class RecordWriter:
-    """Writes the mapped records of one stream."""
+    """Writes the mapped records of one stream. `reads` are the fields that it sends or reads by name."""
 
     def __init__(self, stream_map: CustomStreamMap, rule: MapRule, fields: Sequence[str]) -> None:
         """`fields` are the stream's. Raises one of _UNSUITABLE if no plan fits the map."""
         compiler = Compiler(stream_map, rule, fields)
         self._make = _maker(compiler, stream_map, rule, fields)
+        self.reads = sorted(compiler.read)
         self._mark = None
         if (rule.drops_others or DELETED_AT in fields) and not rule.reads(DELETED_AT):
             self._mark = attrgetter(compiler.part(DELETED_AT).attr)

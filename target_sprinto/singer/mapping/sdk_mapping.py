@@ -11,8 +11,8 @@ from singer_sdk.mapper import CustomStreamMap, StreamMap
 
 from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.text import quoted, shown
-from target_sprinto.singer.mapping.map_compiler import map_of
-from target_sprinto.singer.mapping.map_rules import MapRule, nodes_of
+from target_sprinto.singer.mapping.map_compiler import field_of_record, map_of
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed
 
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
@@ -71,6 +71,18 @@ def map_record(stream_map: StreamMap, rule: MapRule | None, record: dict[str, An
             f" {f'{failing} ({cause})' if failing else cause}.",
             hint,
         ) from None
+
+
+def copied_fields(rule: MapRule) -> dict[str, str | None]:
+    """By target field: the field that it copies, if the record has that; None if it copies no field."""
+    return {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
+
+
+def _copied(tree: ast.expr | None) -> str | None:
+    match tree:
+        case ast.Name(name) if name not in NOT_FIELDS:
+            return name
+    return field_of_record(tree)
 
 
 def _null_part(stream_map: StreamMap, raised: object, record: dict[str, Any]) -> str | None:
