@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
-from target_sprinto.push.text import pluralize
+from target_sprinto.push.text import pluralize, quoted
 from target_sprinto.singer.input.messages import decode_object, decode_value, encode
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class FinalState:
         if self._uncovered is not None:
             stream, why, hint = self._uncovered
             raise MissingFinalState(
-                f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
+                f"Input ended with {records} that the last STATE does not cover:"
+                f" stream {quoted(stream)} {why}.",
                 hint,
             )
         if self._state is None or not (self._saw_records or self._trailing):
@@ -119,7 +120,7 @@ class FinalState:
         if unfinished := self._unfinished():
             stream, marker = unfinished
             raise FinalStateUnfinished(
-                f"The last STATE says that stream {stream!r} is unfinished (`{marker}`).", _STOPPED
+                f"The last STATE says that stream {quoted(stream)} is unfinished (`{marker}`).", _STOPPED
             )
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
