@@ -3,7 +3,7 @@
 As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap_base.py`):
 
 * A tap prints the STATE that it was given before its first record, then resends the rows that are equal
-  to the bookmark, and since 0.50 leaves out a STATE that has not changed.
+  to the bookmark, and since 0.48 leaves out a STATE that has not changed.
 * While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them.
 * A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`.
 * On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0.
