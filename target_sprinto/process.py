@@ -26,6 +26,8 @@ _PIECE_BYTES = 4096
 _MAX_WAITING_BYTES = 1 << 20
 _STALLED_SECONDS = 1.0
 _DRAIN_SECONDS = 10.0
+_MIN_DRAIN_SECONDS = 0.2
+"""For the last line, if the run took all of its time to end."""
 
 
 def run(command: Callable[[], object]) -> NoReturn:
@@ -41,7 +43,7 @@ def run(command: Callable[[], object]) -> NoReturn:
     writer = BackgroundWriter(2)
     encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
     stderr = sys.stderr = io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)
-    process_signals.before_exit = lambda: writer.drain(_STALLED_SECONDS, _STALLED_SECONDS)
+    process_signals.before_exit = lambda: _drain(writer)
     code: object = 0
     try:
         command()
@@ -61,8 +63,13 @@ def run(command: Callable[[], object]) -> NoReturn:
             sys.stdout.flush()
     except (OSError, ValueError):
         code = code or 1
-    writer.drain(_STALLED_SECONDS, _DRAIN_SECONDS)
+    _drain(writer)
     os._exit(code if isinstance(code, int) else 0)
+
+
+def _drain(stderr: BackgroundWriter) -> None:
+    left = max(_MIN_DRAIN_SECONDS, process_signals.exit_by - time.monotonic())
+    stderr.drain(_STALLED_SECONDS, min(_DRAIN_SECONDS, left))
 
 
 def _open_standard_descriptors() -> None:

@@ -8,6 +8,7 @@ to which it is written at once, and ends the run if the main thread does not res
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -29,11 +30,13 @@ _RESPONSE_SECONDS = 1.0
 """How long the main thread may take to notice a signal: it checks ten times a second."""
 
 _EXIT_SECONDS = 9.7
-"""Time to exit after a signal that the main thread did not notice, whatever is still running."""
+"""Time to exit after a signal, whatever is still running or still to be written to stderr."""
 
 
 class Signals:
     """Notes the first SIGINT, SIGTERM or SIGHUP; `check` raises it wherever a run can be ended.
+
+    `exit_by` is when the process must have exited, on the monotonic clock; infinite unless a run is ending.
 
     Entered by the entry point, and again by the command that it runs; the outer exit restores the handlers.
     A handler that raised could do so anywhere, even between receiving a response and noting it.
@@ -42,6 +45,7 @@ class Signals:
     def __init__(self) -> None:
         self.first: int | None = None
         self.first_at = 0.0
+        self.exit_by = math.inf
         self.before_exit: Callable[[], object] = lambda: None
         self._noticed = False
         self._end: Callable[[Interrupted], None] | None = None
@@ -56,6 +60,10 @@ class Signals:
             if threading.current_thread() is threading.main_thread():
                 self._noticed = True
             raise Interrupted(self.first)
+
+    def must_exit_in(self, seconds: float) -> None:
+        """Note that the process must exit within `seconds`; an earlier limit is kept."""
+        self.exit_by = min(self.exit_by, time.monotonic() + seconds)
 
     def seconds_since_first(self) -> float:
         """How long ago the first signal arrived; 0 without one."""
@@ -101,6 +109,7 @@ class Signals:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.first is None:
             self.first_at = time.monotonic()
+            self.must_exit_in(_EXIT_SECONDS)
             self.first = number
 
     def _watch(self) -> None:

@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import binary_option, config_option, path_option
+from target_sprinto.cli.options import binary_option, config_option, json_option, path_option
 from target_sprinto.console import examples
 from target_sprinto.errors import PreviewDiffers
 from target_sprinto.push.errors import ConfigError, Interrupted, SprintoError
@@ -136,7 +136,7 @@ def _named(word: str, streams: Collection[str], types: Collection[str]) -> tuple
 @config_option(callback=SprintoTarget.cb_config)
 @click.option("-n", "records", default=3, type=click.IntRange(0), help="Records to show for each stream.")
 @click.option("--show", is_flag=True, help="Show their values, which are otherwise masked.")
-@click.option("--json", "as_json", is_flag=True, help="Output one JSON document.")
+@json_option
 @binary_option(
     "--expect", "expected", help="Compare with saved output of --json; exit 1 if anything differs."
 )

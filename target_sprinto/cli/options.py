@@ -35,7 +35,7 @@ config_option = partial(
 )
 binary_option = partial(click.option, type=click.File("rb"), metavar="FILE")
 path_option = partial(click.option, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
-json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON Lines.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Output one JSON document.")
 
 
 def _read_public_key(_context: click.Context, _option: click.Parameter, value: Path | None) -> object:

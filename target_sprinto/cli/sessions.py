@@ -32,13 +32,14 @@ from target_sprinto.push.errors import (
     SessionEnded,
     SprintoError,
 )
+from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.active_session import find_active_session
 from target_sprinto.push.run.apply_held import HeldSession
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.text import format_counts, printable, shown
+from target_sprinto.push.text import format_counts, printable, short, shown
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import Receipt
 from target_sprinto.receipts.errors import ReceiptUnusable
@@ -63,6 +64,10 @@ _TIMEOUTS = ("request_timeout_seconds", "processing_timeout_seconds")
 _MAX_HOURS = 87_600
 """Ten years: a date further back may not exist."""
 
+_MAX_COUNT = 10**15
+_MAX_REFERENCE = 500
+"""In characters: a prefix has at most 255, and another client may have any reference."""
+
 
 @command("Test settings, key, region, integration.", "sprintoctl check --config config.json")
 @config_option(callback=SprintoTarget.cb_config)
@@ -83,7 +88,7 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
 
     It does not read any session's status, so it keeps no session alive: it is safe to run every minute.
     """
-    _, client = configured(config)
+    settings, client = configured(config)
     retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
     integration = interruptible(lambda: client.integration_status(retry_policy))
     blocker = (
@@ -91,24 +96,29 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
         if integration.sessions.active != 0
         else None
     )
-    counts = msgspec.to_builtins(integration.sessions)
+    # Anything else is text of the server's, which might quote values.
+    counts = {state: _count(count) for state, count in msgspec.structs.asdict(integration.sessions).items()}
+    last_at, is_time = integration.last_activity_at, parse_time(integration.last_activity_at) is not None
     if as_json:
         session = blocker.session if blocker else None
         active = session and {
             "id": session.id,
-            "client_reference_id": session.reference,
+            "client_reference_id": session.reference and short(session.reference, _MAX_REFERENCE),
             "created_at": session.created_at,
             "last_event_at": session.last_at,
         }
-        document = msgspec.to_builtins(integration) | {"active_session": active}
+        document = {
+            "integration_id": settings.integration_id,
+            "sessions": counts,
+            "last_activity_at": last_at if is_time else None,
+            "active_session": active,
+        }
         click.echo(printable(msgspec.json.encode(document).decode()))
         return
-    click.echo(
-        f"Integration {shown(integration.integration_id)},"
-        f" last active {shown(str(integration.last_activity_at or 'never'))}"
-    )
+    last_active = last_at if is_time else "never" if last_at is None else "?"
+    click.echo(f"Integration {shown(settings.integration_id)}, last active {last_active}")
     for state, colour in _STATES.items():
-        line = f"{state:<12}{'?' if counts[state] is None else shown(str(counts[state]))}"
+        line = f"{state:<12}{'?' if counts[state] is None else counts[state]}"
         click.echo(f"  {_coloured(line, colour if counts[state] else None)}")
     if counts["active"] != 0:
         named = blocker.describe() if blocker else "the activity log does not show which session"
@@ -117,7 +127,7 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
 
 @command("Show Sprinto's activity log.", "sprintoctl activity --config config.json --hours 2")
 @config_option()
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Output JSON Lines.")
 @click.option("--hours", default=24.0, type=click.FloatRange(0, _MAX_HOURS), help="How far to look back.")
 def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     """Show the events that Sprinto logged, as Sprinto words them."""
@@ -264,6 +274,10 @@ def _confirmed_counts(client: ApiClient, session: str) -> dict[str, int]:
     if interruptible(lambda: sys.stdin.readline() if sys.stdin else "").strip() != session:
         raise ConfigError("That is not the session's id: nothing was done.")
     return counts
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= _MAX_COUNT else None
 
 
 def _coloured(text: str, colour: str | None) -> str:

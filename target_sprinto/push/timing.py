@@ -24,7 +24,7 @@ class Timings:
     failed_final_after: float = 60.0
     # The longest that an open session may be silent.
     keep_alive: float = 240.0
-    # How long a failed run may take to end; the process then has one more second to exit.
+    # How long a failed run may take to end; the process then has less than a second to exit.
     shutdown_timeout: float = 29.0
     signal_shutdown_timeout: float = 9.0
     # One request of a run that is ending.

@@ -42,6 +42,9 @@ from target_sprinto.singer.state_output import write_state
 
 log = logging.getLogger(__name__)
 
+_LAST_LINE_SECONDS = 0.7
+"""For what is still to be written to stderr when a failed run has taken all of its time to end."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
@@ -79,6 +82,7 @@ class RunEnd:
         timings = self.client.timings
         seconds = self._seconds_left(0.5) if stopped else timings.shutdown_timeout
         deadline = Deadline(seconds, self.signals.check, timings.signal_shutdown_timeout)
+        self.signals.must_exit_in(timings.shutdown_timeout + _LAST_LINE_SECONDS)
         try:
             result = self.run.abort(deadline)
         except BaseException:

@@ -3,7 +3,7 @@
 As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap_base.py`):
 
 * A tap prints the STATE that it was given before its first record, then resends the rows that are equal
-  to the bookmark, and since 0.50 leaves out a STATE that has not changed.
+  to the bookmark, and since 0.48 leaves out a STATE that has not changed.
 * While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them.
 * A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`.
 * On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
-from target_sprinto.push.text import pluralize
+from target_sprinto.push.text import pluralize, quoted
 from target_sprinto.singer.input.messages import (
     decode_object,
     decode_parts,
@@ -111,7 +111,8 @@ class FinalState:
         if self._uncovered is not None:
             stream, why, hint = self._uncovered
             raise MissingFinalState(
-                f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
+                f"Input ended with {records} that the last STATE does not cover:"
+                f" stream {quoted(stream)} {why}.",
                 hint,
             )
         if self._state is None or not (self._saw_records or self._trailing):
@@ -124,7 +125,7 @@ class FinalState:
         if unfinished := self._unfinished():
             stream, marker = unfinished
             raise FinalStateUnfinished(
-                f"The last STATE says that stream {stream!r} is unfinished (`{marker}`).", _STOPPED
+                f"The last STATE says that stream {quoted(stream)} is unfinished (`{marker}`).", _STOPPED
             )
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:

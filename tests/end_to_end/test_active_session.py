@@ -294,6 +294,29 @@ def test_sprintoctl_status_names_no_session_if_none_is_active(door: FrontDoor) -
     assert json.loads(door.sprintoctl("status", "--json").stdout)["active_session"] is None
 
 
+def test_sprintoctl_status_shows_no_text_of_the_server(door: FrontDoor) -> None:
+    another_client.open_session(door)
+
+    def with_text(body: dict[str, Any]) -> dict[str, Any]:
+        counts = body["sessions"] | {"processed": "Jane", "failed": -1, "expired": True}
+        return {"integration_id": "Jane", "sessions": counts, "last_activity_at": "Jane"}
+
+    inject(door, Fault("integration_status", 1, 9, door.integration_id, effect=Edit(with_text)))
+    shown = door.sprintoctl("status").stdout
+    assert shown.startswith(f"Integration {door.integration_id}, last active ?\n")
+    assert [line.split()[1] for line in shown.splitlines()[1:6]] == ["1", "0", "?", "?", "?"]
+    as_json = json.loads(door.sprintoctl("status", "--json").stdout)
+    counts = {"active": 1, "processing": 0, "processed": None, "failed": None, "expired": None}
+    expected = {"integration_id": door.integration_id, "sessions": counts, "last_activity_at": None}
+    assert {name: as_json[name] for name in expected} == expected
+
+
+def test_sprintoctl_status_shows_a_long_reference_cut(door: FrontDoor) -> None:
+    another_client.open_session(door, "x" * 100_000)
+    for words in (("status",), ("status", "--json")):
+        assert len(door.sprintoctl(*words).stdout) < 1500
+
+
 @pytest.mark.parametrize("ends", ["with empty pages", "by repeating"])
 def test_a_log_that_never_ends_is_cut_off(door: FrontDoor, ends: str) -> None:
     configure(door, log_ends=ends)

@@ -114,6 +114,14 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
     ("line", "said"),
     [
         (raw(RECORD % f'{{"id":1,"n":{"[" * 100_000}{"]" * 100_000}}}'), "the line is nested too deeply."),
+        (
+            raw('{"id":1,"type":"SMITH"}'),
+            "its `type` is not a Singer message type; it may be a record without",
+        ),
+        (
+            raw('{"type":"Record","stream":"people","record":{}}'),
+            "its message type is not in capitals: RECORD.",
+        ),
         (raw("\ufeff" + RECORD % '{"id":1}'), "the line begins with a byte order mark"),
     ],
 )
@@ -121,6 +129,7 @@ def test_hard_to_see_problems_in_a_line_are_described(door: FrontDoor, line: byt
     finished = door.run([SCHEMA, line, STATE])
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith(f"Input line 2: {said}")
+    assert "SMITH" not in finished.stderr
 
 
 @pytest.mark.parametrize("what", BAD_LINES)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import signal
+import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from singer_sdk.exceptions import (
@@ -19,6 +21,7 @@ from singer_sdk.exceptions import (
 )
 from singer_sdk.testing.runners import TargetTestRunner
 
+from target_sprinto.errors import TapSilent
 from target_sprinto.push.errors import RunEnded, SprintoError
 from target_sprinto.sandbox import SandboxOptions
 from target_sprinto.singer.target import SprintoTarget
@@ -189,6 +192,42 @@ def test_a_partly_read_file_is_read_from_its_position(door: FrontDoor, tmp_path:
     with path.open("rb") as file:
         file.readline()
         SprintoTarget(config=config(door)).listen(file)  # type: ignore[arg-type] # more than the SDK asks
+    assert len(door.applied()["people"]) == 3
+
+
+@pytest.fixture
+def piped(monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[bytes]]:
+    """The write end of a pipe that is this process's standard input."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "wb") as tap:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield tap
+
+
+def test_listen_ends_a_run_whose_tap_hangs(door: FrontDoor, piped: IO[bytes]) -> None:
+    piped.write(as_input(PAGE))
+    piped.flush()
+    with pytest.raises(TapSilent):
+        SprintoTarget(config=config(door, input_timeout_seconds=0.3)).listen()
+    assert door.session().state == "cancelled"
+
+
+def test_listen_reads_what_python_has_read_ahead_of_stdin(door: FrontDoor, piped: IO[bytes]) -> None:
+    piped.write(b"not a message\n" + as_input(people(300)))
+    piped.close()
+    sys.stdin.buffer.readline()
+    SprintoTarget(config=config(door)).listen()
+    assert len(door.applied()["people"]) == 300
+
+
+def test_listen_reads_a_stdin_that_is_decompressed(
+    door: FrontDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "input.singer.gz"
+    path.write_bytes(gzip.compress(as_input(people(3))))
+    with gzip.open(path, "rt") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        SprintoTarget(config=config(door)).listen()
     assert len(door.applied()["people"]) == 3
 
 

@@ -191,7 +191,7 @@ class Stuck:
     """The write end of a pipe that is full."""
 
     def __init__(self) -> None:
-        self._read, self.write = os.pipe()
+        self.read, self.write = os.pipe()
         os.set_blocking(self.write, False)
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -202,13 +202,13 @@ class Stuck:
         """Return what is in the pipe and what follows, up to `end`."""
         said = b""
         while not said.endswith(end):
-            said += os.read(self._read, 65_536)
+            said += os.read(self.read, 65_536)
         return said.decode().lstrip("x")
 
     def read_all(self) -> str:
         """Return what is in the pipe and what follows, until the last writer closes it."""
         os.close(self.write)
-        with os.fdopen(self._read, "rb") as pipe:
+        with os.fdopen(self.read, "rb") as pipe:
             return pipe.read().decode().lstrip("x")
 
 
@@ -258,6 +258,46 @@ def test_a_signal_ends_a_run_with_a_stuck_stderr(door: FrontDoor) -> None:
     assert process.returncode == 143
     assert door.session().state == "cancelled"
     stuck.read_all()
+
+
+def seconds_to_end(process: subprocess.Popen[bytes], stderr: int) -> float:
+    """How long a process takes whose stderr is read by one that is behind: there is always some progress."""
+    began = time.monotonic()
+    while process.poll() is None:
+        os.read(stderr, 512)
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def test_an_error_ends_a_run_in_time_whose_stderr_is_read_slowly(door: FrontDoor) -> None:
+    door.pace |= {"shutdown_timeout": 0.5}
+    stuck = Stuck()
+    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
+    invalid = [record(number, name=5) for number in range(200, 350)]
+    settings = {"on_invalid_record": "divert", "max_rejects": 1000}
+    process = door.midway([*PAGE, *invalid], stderr=stuck.write, **settings)
+    os.close(stuck.write)
+    feed(process, [b"{"])
+    assert seconds_to_end(process, stuck.read) < 4
+    assert process.returncode == 1
+
+
+SIGNALLED = """
+import os, signal, sys
+from target_sprinto import process, signals
+signals._EXIT_SECONDS = 0.5
+def command():
+    os.kill(os.getpid(), signal.SIGTERM)
+    sys.stderr.write("x" * 150_000)
+process.run(command)
+"""
+
+
+def test_a_signal_ends_a_process_in_time_whose_stderr_is_read_slowly() -> None:
+    with subprocess.Popen([sys.executable, "-c", SIGNALLED], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        os.read(process.stderr.fileno(), 1)
+        assert seconds_to_end(process, process.stderr.fileno()) < 4
 
 
 def test_a_terminal_paused_by_ctrl_s_does_not_block_a_run(door: FrontDoor) -> None:

@@ -63,6 +63,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"expect": {"User": {"order": 1}}},
         "unknown `expect.User.order` (min_records, max_records, max_shrink_percent, unique)",
     ),
+    "a provenance that is too long": (
+        {"provenance": {"query": "x" * 201}},
+        "`provenance.query` must have at most 200 characters",
+    ),
     "an unknown choice": (
         {"unmapped_streams": "drop"},
         "must be one of keep, ignore, fail",

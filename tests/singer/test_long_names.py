@@ -22,6 +22,8 @@ from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.singer.error_hints import advise, name_blocker
 from target_sprinto.singer.expectations import Expectations
+from target_sprinto.singer.input.batch_files import BatchFile
+from target_sprinto.singer.input.messages import encode
 from target_sprinto.singer.mapping import map_check
 from target_sprinto.singer.mapping.entity_types import EntityTypes, Unmapped
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
@@ -30,6 +32,7 @@ from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRec
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.validation import RecordValidator
 from target_sprinto.singer.settings.settings import Expectation
+from target_sprinto.singer.state_coverage import FinalState
 from tests.support.message_size import LONGEST, size
 
 if TYPE_CHECKING:
@@ -110,6 +113,16 @@ def count_mismatch() -> None:
     staged.report_mismatch(SessionStatus("session", "active", accepted_records_by_entity=more))
 
 
+def last_state(bookmark: dict[str, Any], *later: bytes, stream: str = STREAM) -> None:
+    state = FinalState()
+    state.add_schema(stream, b'["at"]')
+    state.add_record(stream, b'{"at":1}')
+    state.add_state(encode({"bookmarks": {stream: bookmark}}))
+    for record in later:
+        state.add_record(stream, record)
+    state.require_complete()
+
+
 def raised(failure: push.SprintoError) -> NoReturn:
     raise failure
 
@@ -177,6 +190,8 @@ MESSAGES: dict[str, Callable[[], object]] = {
     ),
     "record too large": lambda: raised(too_large(b"", SOURCE, TYPE)),
     "count mismatch": count_mismatch,
+    "not covered": lambda: last_state({}, b'{"at":1}'),
+    "unfinished": lambda: last_state({"progress_markers": {}}),
     "session conflict": lambda: session_conflict("fail"),
     "session conflict after a wait": lambda: session_conflict("wait"),
 }
@@ -206,3 +221,17 @@ def test_long_names_are_cut_in_every_error(kind: type[push.SprintoError]) -> Non
     assert size(advise(failure)) <= LONGEST
     assert failure.message.startswith("Sprinto's fields 'field_0")
     assert failure.message.endswith("' differ.")
+
+
+@pytest.mark.parametrize("later", [(), (b'{"at":2}',)])
+def test_the_name_of_a_bookmark_is_cut_whatever_its_length(later: tuple[bytes, ...]) -> None:
+    with pytest.raises(push.SprintoError) as caught:
+        last_state({"progress_markers": {}}, *later, stream="a/b" * 20_000)
+    assert len(str(caught.value)) <= LONGEST + 50
+
+
+def test_the_path_of_a_batch_file_is_cut_in_the_middle() -> None:
+    name = str(BatchFile(f"/batches/{'a/b' * 20_000}/1.json.gz", compressed=True, own=frozenset()))
+    assert name.startswith("batch file '/batches/")
+    assert name.endswith("/1.json.gz'")
+    assert len(name) <= LONGEST

@@ -19,7 +19,7 @@ import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import LONGEST_NAME, quoted, short
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.singer.input.messages import MAX_LINE_BYTES
 from target_sprinto.singer.input.reader import interruptible_reader
@@ -67,7 +67,7 @@ class BatchFile:
     line: int = 0
 
     def __str__(self) -> str:
-        return f"batch file {self.path!r}" + (f", line {self.line}" if self.line else "")
+        return f"batch file '{short(self.path, LONGEST_NAME)}'" + (f", line {self.line}" if self.line else "")
 
     def records(self, check: InterruptCheck) -> Iterator[bytes]:
         """The lines of the records. `check` is called for each block that is read, and may raise.

@@ -114,8 +114,7 @@ def parse_message(line: bytes) -> dict[str, Any]:
         name: value for name in message.__struct_fields__ if (value := getattr(message, name)) is not UNSET
     }
     if kind not in _REQUIRED:
-        shown = f" {kind!r}" if kind and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
-        raise _invalid("no message type." if kind is UNSET else f"unknown message type{shown}.")
+        raise _invalid("no message type." if kind is UNSET else _why_unknown(kind))
     _require_parts(kind, found)
     if "key_properties" in found:
         try:
@@ -137,6 +136,13 @@ def _not_a_message(line: bytes, problem: Exception) -> InputError:
         return _invalid(f"not a valid Singer message: {problem}.")
     surrogate = "it has a lone surrogate (\\ud800 to \\udfff), which is not a character."
     return diagnose_line(line) or _invalid(surrogate)
+
+
+def _why_unknown(kind: str) -> str:
+    if kind.upper() in _REQUIRED:
+        return f"its message type is not in capitals: {kind.upper()}."
+    # Not quoted: it may be a value.
+    return "its `type` is not a Singer message type; it may be a record without the message around it."
 
 
 def _require_parts(kind: str, found: dict[str, Any]) -> None:

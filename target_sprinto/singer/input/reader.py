@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import logging
@@ -35,7 +34,7 @@ class SprintoReader(GenericSingerReader[bytes]):
     is invalid only because of a number that JSON cannot represent; it raises unless the record may be left
     out. `guard` is the context in which lines are read. `longest_silence` is called when reading begins, and
     returns the seconds without input after which a tap on stdin is assumed to have crashed. `by_command`
-    bypasses Python's buffer, so that waiting can be interrupted; nothing else may have read the input.
+    bypasses Python's buffer of a file, too: then nothing else may have read it.
     """
 
     check: InterruptCheck
@@ -63,18 +62,17 @@ class SprintoReader(GenericSingerReader[bytes]):
         stdin: Any = sys.stdin
         if stdin is None:
             return io.BytesIO()
-        if self.by_command:
-            if stdin.isatty():
-                log.warning(
-                    "Nothing is piped in: waiting for Singer messages from this terminal. Run"
-                    " `tap-x | target-sprinto --config FILE`, or name a file with --input. Ctrl-C ends it."
-                )
-            with contextlib.suppress(io.UnsupportedOperation):
-                return interruptible_reader(
-                    stdin.fileno(), self.check, self._add_wait, self.longest_silence()
-                )
+        if self.by_command and stdin.isatty():
+            log.warning(
+                "Nothing is piped in: waiting for Singer messages from this terminal. Run"
+                " `tap-x | target-sprinto --config FILE`, or name a file with --input. Ctrl-C ends it."
+            )
         opened: IO[bytes] = getattr(stdin, "buffer", stdin)
-        return opened
+        # Any other may not be what its descriptor holds: a substitute, or a decompressing one.
+        if not isinstance(opened, io.BufferedReader) or not isinstance(opened.raw, io.FileIO):
+            return opened
+        head = b"" if self.by_command else _read_ahead(opened)
+        return interruptible_reader(opened.fileno(), self.check, self._add_wait, self.longest_silence(), head)
 
     def _add_wait(self, seconds: float) -> None:
         self.waited_seconds += seconds
@@ -137,6 +135,16 @@ class SprintoReader(GenericSingerReader[bytes]):
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
 
 
+def _read_ahead(file: io.BufferedReader) -> bytes:
+    """What Python has read of a file and not passed on; removed from its buffer. Does not wait."""
+    blocking = os.get_blocking(file.fileno())
+    os.set_blocking(file.fileno(), False)
+    try:
+        return file.read1(len(file.peek()))
+    finally:
+        os.set_blocking(file.fileno(), blocking)
+
+
 @dataclass(eq=False, repr=False)
 class _InterruptibleInput(io.RawIOBase):
     """A file descriptor whose reads poll for an interruption while they wait for data."""
@@ -145,6 +153,7 @@ class _InterruptibleInput(io.RawIOBase):
     check: InterruptCheck
     waited: Callable[[float], None]
     longest_silence: float
+    head: bytes
 
     def _check_interrupt(self) -> None:
         try:
@@ -158,6 +167,10 @@ class _InterruptibleInput(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         self._check_interrupt()
+        if self.head:
+            data, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
+            buffer[: len(data)] = data
+            return len(data)
         began = time.monotonic()
         while not select.select([self.descriptor], [], [], POLL_INTERVAL)[0]:
             if 0 < self.longest_silence <= time.monotonic() - began:
@@ -174,10 +187,11 @@ def interruptible_reader(
     check: InterruptCheck,
     waited: Callable[[float], None] = lambda _: None,
     longest_silence: float = 0.0,
+    head: bytes = b"",
 ) -> io.BufferedReader:
     """A readable file whose reads can be interrupted: `check` is polled while they wait, and may raise.
 
     `waited` is called after each read with the seconds it took. Reading raises TapSilent after
-    `longest_silence` seconds without data; 0 means never.
+    `longest_silence` seconds without data; 0 means never. `head` is what was read of the file before.
     """
-    return io.BufferedReader(_InterruptibleInput(descriptor, check, waited, longest_silence), 1 << 16)
+    return io.BufferedReader(_InterruptibleInput(descriptor, check, waited, longest_silence, head), 1 << 16)

@@ -168,7 +168,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Annotated[
         dict[str, Annotated[str, Meta(max_length=200)]],
         "Provenance",
-        "Copied into the receipt unchanged.",
+        "Copied into the receipt unchanged. Each value has at most 200 characters.",
         Meta(examples=[{"tap": "tap-bamboohr 1.4.0"}]),
     ] = {}
     receipt_key_file: Annotated[

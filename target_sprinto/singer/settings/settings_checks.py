@@ -41,10 +41,11 @@ _SIMILAR = 0.8
 """Minimum similarity of a name to the option that it probably means (difflib)."""
 
 _BOUNDS = {
-    "minimum": "at least",
-    "maximum": "at most",
-    "exclusiveMinimum": "more than",
-    "exclusiveMaximum": "less than",
+    "minimum": "be at least {}",
+    "maximum": "be at most {}",
+    "exclusiveMinimum": "be more than {}",
+    "exclusiveMaximum": "be less than {}",
+    "maxLength": "have at most {} characters",
 }
 
 
@@ -162,7 +163,7 @@ def _described(error: ValidationError) -> str:
         near = misspelt([unknown], known).get(unknown)
         return f"unknown `{name}.{unknown}` ({f'did you mean `{near}`?' if near else ', '.join(known)})"
     if bound := _BOUNDS.get(str(rule)):
-        return f"`{name}` must be {bound} {wanted}"
+        return f"`{name}` must {bound.format(wanted)}"
     return f"`{name}` does not fit its description in `--about`"
 
 
