@@ -227,7 +227,7 @@ def show_only_the_creation(door: FrontDoor, absent: set[str]) -> None:
 @NO_EXPIRY
 def test_growing_counts_alone_show_that_a_run_is_at_work(door: FrontDoor, absent: set[str]) -> None:
     show_only_the_creation(door, absent)
-    first, refused = refused_beside_a_run_at_work(door)
+    first, refused = fail_beside_a_live_run(door)
     assert refused.code == 75
     assert "it showed a sign of life within 2 s" in refused.error
     assert door.finish(first, [STATE]).code == 0
