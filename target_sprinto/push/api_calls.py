@@ -89,16 +89,17 @@ class ApiClient:
         self.requests = 0
         self.request_seconds = 0.0
         self._counting = threading.Lock()
-        self._session_request_at = time.monotonic()
+        self._created_at = time.monotonic()
+        self._requested_at: dict[str, float] = {}
         self.last_statuses: dict[str, tuple[SessionStatus, datetime]] = {}
         """The last status of each session id, and when it was read."""
         self._server_date: tuple[datetime, float] | None = None
         self._recently_opened: dict[str, float] = {}
         self._still_empty: set[str] = set()
 
-    def session_silence(self) -> float:
-        """Seconds since the last request on a session was sent."""
-        return time.monotonic() - self._session_request_at
+    def session_silence(self, session_id: str) -> float:
+        """Seconds since the last request on the session was sent, or since `opened`."""
+        return time.monotonic() - self._requested_at.get(session_id, self._created_at)
 
     def server_time(self) -> datetime:
         """Sprinto's time, or this machine's if it is unknown."""
@@ -133,7 +134,7 @@ class ApiClient:
 
     def opened(self, session_id: str) -> None:
         """Note that this run opened the session: replicas may not know it for a while."""
-        self._recently_opened[session_id] = time.monotonic()
+        self._recently_opened[session_id] = self._requested_at[session_id] = time.monotonic()
         self._still_empty.add(session_id)
 
     def session_status(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
@@ -236,8 +237,8 @@ class ApiClient:
         request = Request(url, call.body, headers, seconds, self._context(operation))
         if seconds <= 0:
             raise errors.NotConnected(f"{request.action} no time was left.")
-        if operation not in {responses.INTEGRATION, responses.ACTIVITY}:
-            self._session_request_at = began
+        if call.session_id:
+            self._requested_at[call.session_id] = began
         try:
             sent = self._transport.send(request)
             response = arguments.instance("transport.send(…)", Response, sent)

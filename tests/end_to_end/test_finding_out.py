@@ -508,6 +508,23 @@ def test_a_silent_tap_keeps_its_session_alive(door: FrontDoor) -> None:
     assert "does not extend the session" not in finished.stderr
 
 
+@pytest.mark.parametrize("operation", ["integration_status", "close"])
+def test_a_session_is_kept_alive_while_a_retry_is_waited_for(door: FrontDoor, operation: Operation) -> None:
+    door.pace["keep_alive"] = 0.2
+    busy = Respond(429, {"Retry-After": "0.9"})
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=busy))
+    process = door.fed(people(3))
+    end_of_input(process)
+    door.wait_for_operation(operation, responded=True)
+    # A read that fails does not end the run.
+    nth = 1 + door.operations().count("status")
+    door.sandbox.inject(Fault("status", nth, integration_id=door.integration_id, effect=Respond(403)))
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    first, second = [index for index, name in enumerate(door.operations()) if name == operation][:2]
+    assert door.operations()[first:second].count("status") >= 2
+
+
 def test_a_status_that_does_not_extend_the_session_is_logged_once(door: FrontDoor) -> None:
     readings = Readings(status_postpones_expiry=False)
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=4, readings=readings)

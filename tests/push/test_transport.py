@@ -17,6 +17,7 @@ from target_sprinto import (
     SprintoClient,
     Timeouts,
 )
+from target_sprinto.push.retry_loop import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,17 @@ def test_a_run_without_a_socket() -> None:
     assert page.url == "https://api.sprinto.com/api/external/push/v1/integrations/I/sessions/S-1/entities"
     assert page.headers == {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     assert "k3y" not in repr(sprinto.sent)
+
+
+def test_a_request_on_another_session_does_not_end_the_silence_of_this_one() -> None:
+    with SprintoClient(api_key="k3y", integration_id="I", transport=Recorded()) as client:
+        api = client._api
+        api.opened("this")
+        api.session_status("another", RetryPolicy())
+        silence = api.session_silence("another")
+        assert api.session_silence("this") > silence
+        api.session_status("this", RetryPolicy())
+        assert api.session_silence("another") > api.session_silence("this")
 
 
 def test_an_unsent_request_is_not_in_doubt() -> None:

@@ -53,8 +53,8 @@ class HeldSession:
         if not self.close_sent:
             timings = self._staged.client.timings
             try:
-                silence = keep_alive_interval(status, timings.keep_alive)
-                wait_for_other_sessions(self._staged, self._limit, silence)
+                self._staged.keep_alive_seconds = keep_alive_interval(status, timings.keep_alive)
+                wait_for_other_sessions(self._staged, self._limit)
                 self._staged.reconcile(0.0)
             except errors.SessionEnded:
                 # Another `apply` may have closed it meanwhile: if this read fails, it may be applied.

@@ -106,7 +106,7 @@ class Closing:
     @property
     def _check(self) -> InterruptCheck:
         """With no attempt in doubt, an interruption ends the close at once, to discard the session."""
-        return self._staged.grace if self._in_doubt else self._staged.interrupted
+        return self._staged.grace if self._in_doubt else self._staged.check
 
     def _until_next_attempt(self, failure: ApiError, backoff: Backoff, until: float) -> float:
         """Seconds until the next attempt. Raises if there is none."""

@@ -15,23 +15,22 @@ from target_sprinto.push.transport.background import interruptible_sleep, interr
 log = logging.getLogger(__name__)
 
 
-def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_alive_seconds: float) -> None:
+def wait_for_other_sessions(staged: StagedSession, limit_seconds: float) -> None:
     """Return once no other session is being processed, or with a warning after `limit_seconds`.
 
     Sprinto does not document in which order it processes sessions, so those closed earlier go first. The
-    run's own session is read before it is silent for longer than `keep_alive_seconds`, and once no session
-    is active. Raises SessionEnded if it ended meanwhile, or CountMismatch.
+    run's own session is read once no session is active. Raises SessionEnded if it ended meanwhile, or
+    CountMismatch.
     """
     until = time.monotonic() + limit_seconds
     failed = _FailedSession(staged)
     seen_inactive = noted = False
     for seconds in staged.client.timings.poll_intervals():
         sessions = interruptibly(
-            lambda: staged.client.integration_status(staged.retry_policy), staged.interrupted
+            lambda: staged.client.integration_status(staged.retry_policy), staged.check
         ).sessions
-        inactive = sessions.active == 0 and not seen_inactive
-        if inactive or staged.client.session_silence() >= keep_alive_seconds:
-            seen_inactive = seen_inactive or inactive
+        if sessions.active == 0 and not seen_inactive:
+            seen_inactive = True
             staged.require_closable(staged.read_status())
         if not sessions.processing and not failed.will_be_retried(sessions.failed):
             return
@@ -41,7 +40,7 @@ def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_al
         if not noted:
             log.info("Waiting for another session of this integration to be processed.")
             noted = True
-        interruptible_sleep(seconds, staged.interrupted)
+        interruptible_sleep(seconds, staged.check)
 
 
 class _FailedSession:
@@ -68,7 +67,7 @@ class _FailedSession:
         client, once = self._staged.client, self._staged.retry_policy.once()
         session_id = self._id
         try:
-            status = interruptibly(lambda: client.session_status(session_id, once), self._staged.interrupted)
+            status = interruptibly(lambda: client.session_status(session_id, once), self._staged.check)
         except errors.ApiError:
             # Sprinto may no longer know an old session.
             return False
@@ -81,7 +80,7 @@ class _FailedSession:
         try:
             staged = self._staged
             events = interruptibly(
-                lambda: list(read_events(staged.client, LOOK_BACK, staged.retry_policy)), staged.interrupted
+                lambda: list(read_events(staged.client, LOOK_BACK, staged.retry_policy)), staged.check
             )
             logged = logged_sessions(events)
         except errors.ApiError as failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from http import HTTPStatus
+from math import inf
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
@@ -21,6 +22,7 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
     Lower counts may be lagging, as before the close. Raises ProcessingFailed, ProcessingTimeout, or, if the
     records were already applied, CountMismatch.
     """
+    staged.keep_alive_seconds = inf
     timings = staged.client.timings
     until = time.monotonic() + limit_seconds
     watch = ProcessingWatch(timings.failed_final_after)

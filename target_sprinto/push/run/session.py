@@ -136,7 +136,7 @@ class RunSession:
 
     def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
         """Keep the session from expiring while nothing is sent: send the current page, or read the status."""
-        if self._client.session_silence() < self._keep_alive_interval(opened):
+        if self._client.session_silence(opened.session.id) < self._keep_alive_interval(opened):
             return None
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
             self._expiry_read = None
@@ -194,10 +194,11 @@ class RunSession:
             self._retry_policy,
             self._options.interrupted,
             on_count_mismatch=self._options.on_count_mismatch,
+            keep_alive_seconds=self._keep_alive_interval(opened),
         )
         limit = self._options.timeouts.processing
         if self._options.finish is Finish.APPLY:
-            wait_for_other_sessions(staged, limit, self._keep_alive_interval(opened))
+            wait_for_other_sessions(staged, limit)
         status = staged.reconcile(
             self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, Call
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
@@ -17,17 +19,21 @@ from target_sprinto.push.protocol.lifecycle import (
     compare_counts,
     session_ended,
 )
-from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.responses import STATUS, SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.expired_session import is_known_latest
 from target_sprinto.push.text import format_difference
+from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import (
     Heartbeat,
     InterruptCheck,
+    ResourcesExhausted,
     grace_period,
+    in_background,
     interruptible_sleep,
     interruptibly,
 )
+from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ class StagedSession:
     """Reads the session's status, and decides whether it may be closed with `apply`.
 
     `sent` is the number of records sent, ``{entity_type: int}``. `interrupted` may raise to end any wait
-    before the close.
+    before the close. A session that is silent for `keep_alive_seconds` during a wait is read.
     """
 
     client: ApiClient
@@ -53,6 +59,8 @@ class StagedSession:
     retry_policy: RetryPolicy
     interrupted: InterruptCheck
     on_count_mismatch: OnCountMismatch
+    keep_alive_seconds: float = Timings.keep_alive
+    _keeping_alive: Future[Response] | None = field(default=None, init=False)
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
     _resent = False
@@ -61,7 +69,18 @@ class StagedSession:
     @cached_property
     def grace(self) -> InterruptCheck:
         """The interrupt check from the close on."""
-        return grace_period(self.interrupted, self.client.timings.signal_shutdown_timeout)
+        return grace_period(self.check, self.client.timings.signal_shutdown_timeout)
+
+    def check(self) -> None:
+        """Raise if interrupted; keep the session from expiring during a wait."""
+        self.interrupted()
+        if self._keeping_alive is not None and not self._keeping_alive.done():
+            return
+        if self.client.session_silence(self.id) >= self.keep_alive_seconds:
+            call, once = Call(STATUS, self.id), self.retry_policy.once()
+            # Only the request counts: its response may arrive late, and its failure ends no run.
+            with suppress(ResourcesExhausted):
+                self._keeping_alive = in_background(lambda: self.client.request_raw(call, once))
 
     def compare(self, status: SessionStatus) -> Comparison:
         """Compare Sprinto's counts with what was sent."""
@@ -77,7 +96,7 @@ class StagedSession:
 
     def read_status(self) -> SessionStatus:
         """The session's status, before the close."""
-        return self._read_status(self.interrupted, self.retry_policy)
+        return self._read_status(self.check, self.retry_policy)
 
     def read_status_until(self, until: float, check: InterruptCheck) -> SessionStatus:
         """The session's status from the close on, retried until `until`, in monotonic seconds.
@@ -124,7 +143,7 @@ class StagedSession:
             ):
                 self.report_mismatch(status)
                 return status
-            interruptible_sleep(seconds, self.interrupted)
+            interruptible_sleep(seconds, self.check)
         raise AssertionError("the intervals never end")
 
     def can_close(self, status: SessionStatus) -> bool:
