@@ -58,7 +58,7 @@ _LEVELS = {"warning": "yellow", "error": "red"}
 
 _CHECK_SECONDS = 10.0
 _DISCARD_SECONDS = 30.0
-_TIMEOUTS = ("request_timeout_seconds", "retry_timeout_seconds", "processing_timeout_seconds")
+_TIMEOUTS = ("request_timeout_seconds", "processing_timeout_seconds")
 
 _MAX_HOURS = 87_600
 """Ten years: a date further back may not exist."""
@@ -202,7 +202,7 @@ def apply_(
     else:
         counts = _confirmed_counts(client, session)
     timeouts = settings.timeouts
-    retry_policy = RetryPolicy(timeouts.request, timeouts.retry)
+    retry_policy = RetryPolicy(timeouts.request, timeouts.processing)
     mismatch = settings.on_count_mismatch
     staged = StagedSession(client, session, counts, retry_policy, check, on_count_mismatch=mismatch)
     held = HeldSession(staged, timeouts.processing)

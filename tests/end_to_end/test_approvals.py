@@ -227,6 +227,21 @@ def test_apply_applies_and_prints_the_state_unchanged(door: FrontDoor) -> None:
     assert state_of(door, session) == "processed"
 
 
+@pytest.mark.parametrize("operation", ["status", "integration_status", "close"])
+def test_apply_waits_as_long_as_sprinto_asks(door: FrontDoor, operation: Operation) -> None:
+    session = hold(door)
+    door.pace["keep_alive"] = 0.2
+    busy = Respond(429, {"Retry-After": "0.9"})
+    fault(door, operation, busy, nth=1 + door.operations().count(operation))
+    seen = len(door.operations())
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT, retry_timeout_seconds=0.1))
+    if operation != "status":
+        first, second = [
+            index for index, name in enumerate(door.operations()[seen:], seen) if name == operation
+        ][:2]
+        assert door.operations()[first:second].count("status") >= 2
+
+
 @pytest.mark.parametrize("close_counts", ["exact", "stale", "empty"])
 def test_apply_waits_for_counts_that_lag_after_the_close(door: FrontDoor, close_counts: Any) -> None:  # noqa: ANN401 - one of the reading's words
     session = hold(door)

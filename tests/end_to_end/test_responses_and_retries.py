@@ -32,7 +32,9 @@ def test_a_throttled_request_is_retried_after_retry_after(door: FrontDoor, statu
     def play(beside: FrontDoor, operation: Operation) -> None:
         response = Respond(status, {"Retry-After": "1"})
         beside.sandbox.inject(Fault(operation, integration_id=beside.integration_id, effect=response))
-        finished = beside.run(people(3))
+        # Once all pages are accepted, another setting limits the retries.
+        limit = {"create": 5, "push": 5}.get(operation, 0.5)
+        finished = beside.run(people(3), retry_timeout_seconds=limit)
         assert (finished.code, finished.stdout) == (0, state_line())
         first, second = moments(beside, operation)[:2]
         assert second - first >= 1
@@ -64,8 +66,10 @@ def test_a_retry_after_beyond_the_budget_fails_at_once(door: FrontDoor) -> None:
     assert door.session().state == "cancelled"
 
 
-@pytest.mark.parametrize(("operation", "nth"), [("close", 1), ("status", 2)])
-def test_processing_timeout_limits_retries_from_the_close_on(
+@pytest.mark.parametrize(
+    ("operation", "nth"), [("integration_status", 1), ("status", 1), ("close", 1), ("status", 2)]
+)
+def test_processing_timeout_limits_retries_once_all_pages_are_accepted(
     door: FrontDoor, operation: Operation, nth: int
 ) -> None:
     response = Respond(429, {"Retry-After": "100"})
@@ -92,10 +96,22 @@ def test_no_discard_is_suggested_if_another_client_cancelled_the_session(door: F
     assert "sprintoctl discard" not in finished.error
 
 
-@pytest.mark.parametrize("operation", ["create", "push", *GETS])
-def test_endless_429_fails_when_the_budget_is_spent(door: FrontDoor, operation: Operation) -> None:
+@pytest.mark.parametrize(
+    ("operation", "limit"),
+    [
+        ("create", "retry_timeout_seconds"),
+        ("push", "retry_timeout_seconds"),
+        ("status", "processing_timeout_seconds"),
+        ("integration_status", "processing_timeout_seconds"),
+    ],
+)
+def test_endless_429_fails_when_the_budget_is_spent(
+    door: FrontDoor, operation: Operation, limit: str
+) -> None:
     door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Respond(429)))
-    finished = door.run(people(3), retry_timeout_seconds=3)
+    # The discard is not confirmed either.
+    door.pace["shutdown_timeout"] = 1.0
+    finished = door.run(people(3), **{limit: 3})
     assert (finished.code, finished.stdout) == (75, "")
     assert len(moments(door, operation)) >= 2
     assert door.applied() == {}

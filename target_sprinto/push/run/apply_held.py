@@ -10,7 +10,7 @@ from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.closing import CLOSED, Closing
 from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions
 from target_sprinto.push.run.processing import wait_until_processed
-from target_sprinto.push.run.staged_session import StagedSession
+from target_sprinto.push.run.staged_session import StagedSession, processing_limits_retries
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ class HeldSession:
         """Whether the session was closed, or may have been, so that it may still be applied."""
         return self._closing.close_sent
 
+    @processing_limits_retries()
     def apply(self) -> None:
         """Apply the session, or continue an earlier attempt; return once Sprinto has processed it.
 

@@ -18,7 +18,7 @@ from target_sprinto.push.protocol.lifecycle import (
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy
-from target_sprinto.push.run.staged_session import StagedSession, name_limit
+from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import (
     Deadline,
     InterruptCheck,
@@ -117,12 +117,12 @@ class Closing:
             try:
                 wait = backoff.next_delay(failure)
             except ApiError:
-                raise name_limit(decisive) from None
+                raise decisive from None
             next_step = f"Trying again in {wait:.1f} s."
         elif not (is_in_doubt(failure) or isinstance(failure, errors.Conflict)):
             raise decisive from None
         if time.monotonic() >= until:
-            raise name_limit(decisive) from None
+            raise decisive from None
         log.warning("%s %s", failure.brief, next_step)
         return wait
 

@@ -22,7 +22,10 @@ _ROOM = 150
 
 @dataclass(frozen=True)
 class Timeouts:
-    """The three timeouts, in seconds: one request, all its attempts, and Sprinto's processing."""
+    """The three timeouts, in seconds: one request, all its attempts, and Sprinto's processing.
+
+    Once all pages are accepted, `processing` also limits all attempts of a request.
+    """
 
     request: float = 60.0
     retry: float = 300.0

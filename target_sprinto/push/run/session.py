@@ -7,7 +7,7 @@ wait here can be cut short: `interrupted` is called while waiting and raises to 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from target_sprinto.push import errors
@@ -36,7 +36,7 @@ from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_pages import StagedPages
-from target_sprinto.push.run.staged_session import StagedSession
+from target_sprinto.push.run.staged_session import StagedSession, processing_limits_retries
 from target_sprinto.push.transport.background import Deadline, interruptibly
 
 log = logging.getLogger(__name__)
@@ -187,36 +187,37 @@ class RunSession:
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
         self._options.require_expected(sender.staged.accepted)
+        limit = self._options.timeouts.processing
         staged = StagedSession(
             self._client,
             opened.session.id,
             sender.staged.accepted,
-            self._retry_policy,
+            replace(self._retry_policy, retry_seconds=limit),
             self._options.interrupted,
             on_count_mismatch=self._options.on_count_mismatch,
             keep_alive_seconds=self._keep_alive_interval(opened),
         )
-        limit = self._options.timeouts.processing
-        if self._options.finish is Finish.APPLY:
-            wait_for_other_sessions(staged, limit)
-        status = staged.reconcile(
-            self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
-        )
-        if self._options.finish is Finish.DISCARD:
-            return self._discard_dry_run(opened)
-        if self._options.finish is Finish.HOLD:
-            if status.state != "active":
-                raise session_ended(status, "can no longer be closed")
-            self._options.interrupted()
-            self._options.observer.before_hold()
-            return self._end(RunOutcome.HELD, parse_time(status.expires_at))
-        response = Closing(staged, self._transition).apply(limit)
-        try:
-            wait_until_processed(staged, response, limit)
-        except errors.CountMismatch:
-            self._end(RunOutcome.APPLIED)
-            raise
-        return self._end(RunOutcome.APPLIED)
+        with processing_limits_retries():
+            if self._options.finish is Finish.APPLY:
+                wait_for_other_sessions(staged, limit)
+            status = staged.reconcile(
+                self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
+            )
+            if self._options.finish is Finish.DISCARD:
+                return self._discard_dry_run(opened)
+            if self._options.finish is Finish.HOLD:
+                if status.state != "active":
+                    raise session_ended(status, "can no longer be closed")
+                self._options.interrupted()
+                self._options.observer.before_hold()
+                return self._end(RunOutcome.HELD, parse_time(status.expires_at))
+            response = Closing(staged, self._transition).apply(limit)
+            try:
+                wait_until_processed(staged, response, limit)
+            except errors.CountMismatch:
+                self._end(RunOutcome.APPLIED)
+                raise
+            return self._end(RunOutcome.APPLIED)
 
     def _discard_dry_run(self, opened: _OpenSession) -> RunResult:
         self._retry_policy.cancelled.set()

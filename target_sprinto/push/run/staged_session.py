@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient, Call
-from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
@@ -38,11 +37,17 @@ from target_sprinto.push.transport.base import Response
 log = logging.getLogger(__name__)
 
 
-def name_limit(failure: ApiError) -> ApiError:
-    """The failure; the hint of a Throttled names the setting that limits retries from the close on."""
-    if isinstance(failure, errors.Throttled) and failure.hint == errors.Throttled.hint:
-        failure.advise("Run again later; `Timeouts(processing=…)` limits the time from the close on.")
-    return failure
+@contextmanager
+def processing_limits_retries() -> Iterator[None]:
+    """The hint of a Throttled names the setting that limits retries once all pages are accepted."""
+    try:
+        yield
+    except errors.Throttled as failure:
+        if failure.hint == errors.Throttled.hint:
+            failure.advise(
+                "Run again later; once all pages are accepted, `Timeouts(processing=…)` is the limit."
+            )
+        raise
 
 
 @dataclass(eq=False)
@@ -99,15 +104,9 @@ class StagedSession:
         return self._read_status(self.check, self.retry_policy)
 
     def read_status_until(self, until: float, check: InterruptCheck) -> SessionStatus:
-        """The session's status from the close on, retried until `until`, in monotonic seconds.
-
-        Throttling never ends the run before then.
-        """
+        """The session's status from the close on, retried until `until`, in monotonic seconds."""
         left = max(0.0, until - time.monotonic())
-        try:
-            return self._read_status(check, replace(self.retry_policy, retry_seconds=left))
-        except errors.Throttled as failure:
-            raise name_limit(failure) from None
+        return self._read_status(check, replace(self.retry_policy, retry_seconds=left))
 
     def _read_status(self, check: InterruptCheck, retry_policy: RetryPolicy) -> SessionStatus:
         # From now on it notices whether this process was paused.

@@ -215,10 +215,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         " warning.",
     ] = OnCountMismatch.DISCARD
     processing_timeout_seconds: Annotated[
-        _SomeSeconds, "Processing timeout", "How long processing may take, in seconds."
+        _SomeSeconds,
+        "Processing timeout",
+        "How long processing and, once all pages are accepted, the retries of a request may take, in"
+        " seconds.",
     ] = 900
     retry_timeout_seconds: Annotated[
-        _Seconds, "Retry timeout", "How long one request may be retried, in seconds."
+        _Seconds,
+        "Retry timeout",
+        "How long one request may be retried until all pages are accepted, in seconds.",
     ] = 300
     request_timeout_seconds: Annotated[
         _SomeSeconds, "Request timeout", "Timeout of one request, in seconds."

@@ -175,7 +175,7 @@ def _once(moment: str, name: str, acts: Acts, readings: Readings, traffic: Traff
         expected = expected.logging("paused")
     settings: dict[str, Any] = {"request_timeout_seconds": traffic.timeout} if name == "hang" else {}
     if kind is Kind.NOT_NOW_AT_ALL:
-        budget = "processing_timeout_seconds" if moment in {"close", "poll"} else "retry_timeout_seconds"
+        budget = "processing_timeout_seconds" if moment in {*GETS, "close"} else "retry_timeout_seconds"
         settings |= {"processing_timeout_seconds": 5}
         expected = expected.saying(budget)
     suffix = f", {acts}" if kind in {Kind.LOST, Kind.ODD} and moment not in GETS else ""
