@@ -516,7 +516,7 @@ def test_a_session_is_kept_alive_while_a_retry_is_waited_for(door: FrontDoor, op
     process = door.fed(people(3))
     end_of_input(process)
     door.wait_for_operation(operation, responded=True)
-    # A look that fails does not end the run.
+    # A read that fails does not end the run.
     nth = 1 + door.operations().count("status")
     door.sandbox.inject(Fault("status", nth, integration_id=door.integration_id, effect=Respond(403)))
     finished = door.finish(process, None)

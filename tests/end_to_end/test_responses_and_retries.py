@@ -109,7 +109,7 @@ def test_endless_429_fails_when_the_budget_is_spent(
     door: FrontDoor, operation: Operation, limit: str
 ) -> None:
     door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Respond(429)))
-    # Neither is the discard confirmed.
+    # The discard is not confirmed either.
     door.pace["shutdown_timeout"] = 1.0
     finished = door.run(people(3), **{limit: 3})
     assert (finished.code, finished.stdout) == (75, "")
