@@ -190,5 +190,7 @@ class Stream:
         intake.count(self.name, raw)
         if intake.rejects is None:
             return Source(self.name, intake.line(), batch_place)
-        original = Original(raw.strip(), self.schema, self.key_properties, is_message)
+        original = None
+        if intake.rejects.keeps_originals:
+            original = Original(raw.strip(), self.schema, self.key_properties, is_message)
         return Source(self.name, intake.line(), batch_place, intake.records, original)

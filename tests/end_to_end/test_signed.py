@@ -272,7 +272,9 @@ def test_the_key_that_signed_is_named_and_not_the_one_that_the_receipt_claims(do
     path, another = sign(door), keygen(door, "another")
     key, _ = signing.keys().read_private(door.folder / "another.pem")
     content = path.read_bytes()
-    envelope = signing.envelope(key, document.parse(path, content), path.name, content)
+    envelope = signing.envelope(
+        key, document.parse(path, content), path.name, hashlib.sha256(content).hexdigest()
+    )
     path.with_name("receipt.json.dsse").write_bytes(envelope)
     assert f"The receipt is signed with the key {another}." in verify(door, key="another.pub.pem").stdout
 

@@ -169,7 +169,7 @@ def test_a_schema_that_costs_as_much_as_it_may(door: FrontDoor, what: str) -> No
     rules, value = WORK[what]
     schema = SCHEMA | {"stream": "costly", "schema": {"properties": {"a": rules}}, "key_properties": []}
     message = {"type": "RECORD", "stream": "costly", "record": {"a": value}}
-    process = door.midway(on_invalid_record="divert", max_rejects=100_000)
+    process = door.midway(on_invalid_record="divert", max_rejects=50_000)
     assert process.stdin is not None
     pipe, costly = os.dup(process.stdin.fileno()), as_input([schema, *[message] * 40])
     writing = threading.Thread(target=write_until_closed, args=(pipe, costly))
