@@ -84,7 +84,7 @@ def replace(path: Path, content: Iterable[bytes]) -> None:
     try:
         _fill(descriptor, content)
         Path(fresh).replace(path)
-    except OSError:
+    except BaseException:
         Path(fresh).unlink(missing_ok=True)
         raise
 

@@ -95,7 +95,12 @@ def last_of(folder: Path, pipeline: Pipeline) -> tuple[int, str | None]:
     Raises OSError if the folder cannot be listed.
     """
     for head, path in newest_first(folder, pipeline)[:1]:
-        return head.number or 0, hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        with path.open("rb") as opened:
+            # In parts: it may be large.
+            while part := opened.read(1_000_000):
+                digest.update(part)
+        return head.number or 0, digest.hexdigest()
     return 0, None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -209,7 +210,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
     phases: list[Step]
     streams: list[Stream]
     entity_types: list[EntityType]
-    pages: list[Page]
+    pages: Sequence[Page]
     rejects: list[Reject]
     response_kept: Annotated[
         bool, _about("Whether Sprinto's response is kept in a file in the rejects folder.")
@@ -249,24 +250,38 @@ BEGIN = b'{\n  "format": "target-sprinto receipt '
 FORMAT_NUMBER = re.compile(re.escape(BEGIN) + rb'([0-9]{1,9})"')
 _CHECKSUM = b',\n  "checksum": "'
 _END = b'"\n}\n'
+_PART = 1_000
+"""Entries of a list that are encoded together."""
 
 
-def encode(receipt: Receipt) -> bytes:
-    """The receipt's file: one field per line, one list entry per line, and the STATE byte for byte."""
-    fields = [
-        b'  "%b": %b' % (name.encode(), _value(getattr(receipt, name)))
-        for name in receipt.__struct_fields__
-        if name != "checksum"
-    ]
-    body = b"{\n" + b",\n".join(fields)
-    return body + _CHECKSUM + hashlib.sha256(body).hexdigest().encode() + _END
+def encode(receipt: Receipt) -> Iterator[bytes]:
+    """The receipt's file: one field per line, one list entry per line, and the STATE byte for byte.
+
+    In parts, because a long run has many pages.
+    """
+    digest = hashlib.sha256()
+    for part in _body(receipt):
+        digest.update(part)
+        yield part
+    yield _CHECKSUM + digest.hexdigest().encode() + _END
 
 
-def _value(value: object) -> bytes:
-    if isinstance(value, list) and value:
-        entries = b",\n".join(b"    " + msgspec.json.encode(entry) for entry in value)
-        return b"[\n" + entries + b"\n  ]"
-    return msgspec.json.encode(value)
+def _body(receipt: Receipt) -> Iterator[bytes]:
+    before = b"{\n"
+    for name in receipt.__struct_fields__:
+        if name != "checksum":
+            yield b'%b  "%b": ' % (before, name.encode())
+            yield from _value(getattr(receipt, name))
+            before = b",\n"
+
+
+def _value(value: object) -> Iterator[bytes]:
+    entries = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    for start in range(0, len(entries), _PART):
+        part = (entries[index] for index in range(start, min(start + _PART, len(entries))))
+        lines = b",\n".join(b"    " + msgspec.json.encode(entry) for entry in part)
+        yield (b",\n" if start else b"[\n") + lines
+    yield b"\n  ]" if entries else msgspec.json.encode(value)
 
 
 def parse(path: Path, content: bytes) -> Receipt:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +65,7 @@ class ReceiptFile:
     def make(self, unfinished: Receipt) -> None:
         """Create the file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
         self._signed_by = signing.keys().id_of(self._key) if self._key else None
-        content = encode(unfinished)
+        content = b"".join(encode(unfinished))
         try:
             private_files.make_folder(self._requested.parent)
             try:
@@ -108,20 +109,20 @@ class ReceiptFile:
         """Replace the file with the receipt of a run that ends now. Raises ReceiptNotWritten."""
         if self.path is None:
             raise AssertionError("a receipt's file must be made before it is written")
+        digest = hashlib.sha256()
         try:
             with chain.locked(self.path.parent):
                 number, previous = chain.last_of(self.path.parent, self._pipeline)
                 document = msgspec.structs.replace(
                     finished(), number=number + 1, previous=previous, signed_by=self._signed_by
                 )
-                content = encode(document)
-                private_files.replace(self.path, [content])
+                private_files.replace(self.path, _hashed(encode(document), digest))
         except OSError as problem:
             raise _not_written(self.path, problem) from None
         if self._key is None:
             return
         try:
-            envelope = signing.envelope(self._key, document, self.path.name, content)
+            envelope = signing.envelope(self._key, document, self.path.name, digest.hexdigest())
             private_files.replace(signing.envelope_path(self.path), [envelope])
         except OSError as problem:
             # A missing signature must not change the run's outcome.
@@ -130,6 +131,12 @@ class ReceiptFile:
                 self.path,
                 private_files.reason(problem),
             )
+
+
+def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for part in parts:
+        digest.update(part)
+        yield part
 
 
 def _not_written(path: Path, problem: OSError) -> ReceiptNotWritten:

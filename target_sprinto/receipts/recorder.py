@@ -33,6 +33,7 @@ from target_sprinto.push.transport.background import Deadline, InterruptCheck
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.errors import ReceiptNotWritten
 from target_sprinto.receipts.events import iso, session_events
+from target_sprinto.receipts.page_table import PageTable
 from target_sprinto.receipts.provenance import provenance_of
 from target_sprinto.receipts.receipt_file import ReceiptFile
 from target_sprinto.receipts.run_info import InputCounts, RunInfo, origin_of, unsent
@@ -90,7 +91,8 @@ class ReceiptRecorder(RunObserver):
         self._sources: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._accepted: Counter[str] = Counter()
         self._digests = EntityDigests()
-        self._pages: dict[int, receipt.Page] = {}
+        self._pages = PageTable()
+        self._closed = False
         self._written = False
 
     def begin(self) -> None:
@@ -121,24 +123,20 @@ class ReceiptRecorder(RunObserver):
             self._sources[item.entity_type][origin_of(item).stream] += 1
         made = unsent(page)
         with self._lock:
-            self._pages[page.number] = made
+            self._pages.append(made)
 
     def on_request(self, page: Page) -> None:
         """Count a request."""
         with self._lock:
-            known = self._pages[page.number]
-            self._pages[page.number] = msgspec.structs.replace(
-                known, requests=known.requests + 1, first_sent_at=known.first_sent_at or iso(_now())
-            )
+            if not self._closed:
+                self._pages.count_request(page.number, _now())
 
     def on_page_accepted(self, page: Page) -> None:
         """Count the accepted records."""
         with self._lock:
-            known = self._pages[page.number]
-            self._pages[page.number] = msgspec.structs.replace(
-                known, accepted=known.accepted + len(page.items), last_accepted_at=iso(_now())
-            )
-            self._accepted += page.counts
+            if not self._closed:
+                self._pages.count_accepted(page.number, len(page.items), _now())
+                self._accepted += page.counts
 
     def before_hold(self) -> None:
         """Write the receipt, the only place that keeps the STATE. Raises ReceiptNotWritten, Interrupted."""
@@ -167,7 +165,8 @@ class ReceiptRecorder(RunObserver):
         info, failure = self.info, ending.failure
         held = self.state() if ending.state_went_to == "receipt" else None
         with self._lock:
-            pages = list(self._pages.values())
+            # The response to an abandoned page may still arrive while the pages are written.
+            self._closed = ending.outcome != "unfinished"
             entity_types = self._entity_types()
         return receipt.Receipt(
             format=receipt.FORMAT,
@@ -198,7 +197,7 @@ class ReceiptRecorder(RunObserver):
             phases=list(self._phases),
             streams=[self._stream(name, count) for name, count in list(self.counts.records.items())],
             entity_types=entity_types,
-            pages=pages,
+            pages=self._pages or [],
             rejects=self.rejects(),
             response_kept=ending.response_kept,
             events=events,

@@ -73,9 +73,9 @@ def pre_authentication_encoding(payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
 
 
-def envelope(key: PrivateKey, document: receipts.Receipt, name: str, content: bytes) -> bytes:
-    """The envelope of a receipt whose file has this name and content."""
-    subjects = [{"name": name, "digest": {"sha256": hashlib.sha256(content).hexdigest()}}]
+def envelope(key: PrivateKey, document: receipts.Receipt, name: str, sha256: str) -> bytes:
+    """The envelope of a receipt whose file has this name and digest."""
+    subjects = [{"name": name, "digest": {"sha256": sha256}}]
     if document.input_sha256 is not None:
         subjects.append({"name": "input", "digest": {"sha256": document.input_sha256}})
     statement = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from target_sprinto.errors import DeletedRecord
 from target_sprinto.push.errors import SprintoError
@@ -40,7 +40,8 @@ class Intake:
     records: int = 0
 
     def __post_init__(self) -> None:
-        self.add = self.expectations.before(self.run.add_valid)
+        keep = self.rejects is not None and self.rejects.keeps_originals
+        self.add = self.expectations.before(self._add_with_original if keep else self.run.add_valid)
         self.needs_keys = self.needs_keys or self.rejects is not None
         self.left_out: Counter[tuple[str, str]] = Counter()
         """By stream and stream map: records that the map filtered out, and deleted ones that were skipped."""
@@ -56,6 +57,12 @@ class Intake:
         self.records += 1
         self.counts.records[stream] += 1
         self.final_state.add_record(stream, raw)
+
+    def _add_with_original(self, entity_type: str, body: bytes, source: Source, key: object = None) -> None:
+        """Add a record whose original stays in memory until it is accepted: a map may send little of it."""
+        kept = source.original.record if source.original is not None else body
+        run = cast("Run", self.run)
+        run.add_valid(entity_type, body, source, key, 0 if kept is body else len(kept))
 
     def leave_out(self, source: Source) -> None:
         """Count a record that a stream map filters out."""

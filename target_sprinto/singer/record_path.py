@@ -219,5 +219,7 @@ class Stream:
         intake.count(self.name, raw)
         if intake.rejects is None:
             return Source(self.name, intake.line(), batch_place)
-        original = Original((message or raw).strip(), self.schema, self.key_properties, bool(message))
+        original = None
+        if intake.rejects.keeps_originals:
+            original = Original((message or raw).strip(), self.schema, self.key_properties, bool(message))
         return Source(self.name, intake.line(), batch_place, intake.records, original)

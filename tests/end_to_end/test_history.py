@@ -74,7 +74,7 @@ class Past:
             },
         )
         path = self.folder / f"{self._number:04}.json"
-        path.write_bytes(document.encode(receipt))
+        path.write_bytes(b"".join(document.encode(receipt)))
         self._previous = hashlib.sha256(path.read_bytes()).hexdigest()
         return path
 

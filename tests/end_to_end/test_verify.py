@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_sprinto.push.text import pluralize
 from target_sprinto.sandbox import EntityRules
 from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, people, record
 from tests.support.receipts import change, receipt_of
@@ -106,6 +107,18 @@ def test_pages_cut_short_by_a_silent_tap_are_cut_the_same_way(door: FrontDoor) -
     assert door.finish(process, messages[131:]).code == 0
     assert [page["entities"] for page in receipt_of(door)["pages"]] == [100, 30, 20]
     check_ok(verify(door), "OK: the same 3 pages, 150 people")
+
+
+@pytest.mark.parametrize(("kept", "sizes"), [("divert", [2, 1]), ("fail", [3])])
+def test_pages_cut_because_of_the_originals_in_memory_are_cut_so_again(
+    door: FrontDoor, kept: str, sizes: list[int]
+) -> None:
+    """An original is kept until Sprinto has accepted what a map sends of it."""
+    settings: dict[str, Any] = {"stream_maps": {"people": {"id": "id", "__else__": None}}}
+    settings |= {"on_invalid_record": kept}
+    run(door, [SCHEMA, *(record(n, name="x" * 2_000_000) for n in range(3)), STATE], **settings)
+    assert door.pages() == sizes
+    check_ok(verify(door, **settings), f"OK: the same {pluralize(len(sizes), 'page')}, 3 people")
 
 
 def bad(number: int) -> dict[str, Any]:

@@ -99,6 +99,13 @@ def test_a_record_too_large_leaves_the_builder_unchanged() -> None:
     assert [item.body for item in page.items] == [body("small")]
 
 
+@pytest.mark.parametrize(("kept", "sizes"), [(0, [4]), (40, [2, 2]), (300, [1, 1, 1, 1])])
+def test_the_origins_of_a_page_keep_no_more_bytes_than_its_json(kept: int, sizes: list[int]) -> None:
+    builder = PageBuilder(100, 100)
+    pages = [builder.add("User", b"{}", origin_bytes=kept) for _ in range(4)]
+    assert [len(page.items) for page in (*pages, builder.flush()) if page] == sizes
+
+
 def test_an_empty_builder_has_no_page() -> None:
     assert PageBuilder().flush() is None
 

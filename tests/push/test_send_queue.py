@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +120,47 @@ def test_every_page_is_accepted_exactly_once(
     assert sorted(map(id, sender.accepted)) == sorted(map(id, items))
     if one_key or parallel == 1:
         assert list(map(id, sender.accepted)) == list(map(id, items))
+
+
+def test_an_accepted_page_is_kept_by_no_thread() -> None:
+    queue, check = SendQueue(cast("PageSender", Sender({})), 4), within(SECONDS)
+    items = [Item("User", b"{}", at, at) for at in range(8)]
+    pages = [Page(number, (item,)) for number, item in enumerate(items, 1)]
+    kept = [weakref.ref(page) for page in pages]
+    while pages:
+        queue.put(pages.pop(), check)
+    queue.drain(check)
+    # A thread drops its page just after it is counted.
+    while any(page() is not None for page in kept):
+        check()
+    queue.close()
+
+
+@pytest.mark.parametrize(
+    ("record", "origin", "together"), [(15_000_000, 0, 2), (15_000_000, 15_000_000, 1), (50_000_000, 0, 1)]
+)
+def test_the_pending_pages_keep_a_limited_number_of_bytes(record: int, origin: int, together: int) -> None:
+    """A page that has more alone is sent alone."""
+
+    class Gate(Sender):
+        most = now = 0
+
+        def send(self, open_page: PendingPage) -> SendOutcome:
+            with self._lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            time.sleep(0.02)
+            with self._lock:
+                self.now -= 1
+            return super().send(open_page)
+
+    sender, check = Gate({}), within(SECONDS)
+    queue, body = SendQueue(cast("PageSender", sender), 8), bytes(record)
+    for number in range(1, 5):
+        queue.put(Page(number, (Item("User", body, None, number, origin),)), check)
+    queue.drain(check)
+    queue.close()
+    assert sender.most == together
 
 
 class Halves(Sender):

@@ -165,7 +165,7 @@ def test_a_signal_while_checking_a_schema_of_maximum_cost(door: FrontDoor, what:
     rules, value = WORK[what]
     schema = SCHEMA | {"stream": "costly", "schema": {"properties": {"a": rules}}, "key_properties": []}
     message = {"type": "RECORD", "stream": "costly", "record": {"a": value}}
-    process = door.midway(on_invalid_record="divert", max_rejects=100_000)
+    process = door.midway(on_invalid_record="divert", max_rejects=50_000)
     assert process.stdin is not None
     pipe, costly = os.dup(process.stdin.fileno()), as_input([schema, *[message] * 40])
     writing = threading.Thread(target=write_until_closed, args=(pipe, costly))

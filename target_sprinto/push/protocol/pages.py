@@ -44,12 +44,14 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     """One record to send: its JSON bytes, and an opaque origin that a rejection returns.
 
     `key` identifies the entity within its type: any hashable value, or None if it is not known.
+    `origin_bytes` is how much memory the origin keeps, if that depends on the record.
     """
 
     entity_type: str
     body: bytes
     origin: object
     key: object = None
+    origin_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ class Page:
         return Counter({entity_type: len(items) for entity_type, items in self.by_entity_type.items()})
 
     @cached_property
-    def record_bytes(self) -> int:
-        """Bytes of its records' JSON; elsewhere, a page's size is its number of items."""
-        return sum([len(item.body) for item in self.items])
+    def held_bytes(self) -> int:
+        """Bytes that its records keep in memory; elsewhere, a page's size is its number of items."""
+        return sum([len(item.body) + item.origin_bytes for item in self.items])
 
     @cached_property
     def _key_hashes(self) -> frozenset[int]:
@@ -134,6 +136,7 @@ class PageBuilder:
 
     One builder serves a whole run, so the leftover records of many small streams share a page. Pages have
     as many items as allowed; if several are in flight at once, they have distinguishable sizes, in turn.
+    The origins of a page keep at most as many bytes as its JSON may have, unless one alone keeps more.
     `added` counts the records added.
     """
 
@@ -150,6 +153,7 @@ class PageBuilder:
         self._items: list[Item] = []
         self._entity_types: set[str] = set()
         self._bytes = _ENVELOPE_BYTES
+        self._origin_bytes = 0
 
     def retire_sizes(self, sizes: Collection[int]) -> None:
         """Make no more pages of these sizes while there are others: one may still land a second time.
@@ -167,7 +171,14 @@ class PageBuilder:
         sizes = self._sizes[: self._in_turn]
         self._size = sizes[self._number % len(sizes)]
 
-    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> Page | None:
+    def add(
+        self,
+        entity_type: str,
+        body: bytes,
+        origin: object = None,
+        key: object = None,
+        origin_bytes: int = 0,
+    ) -> Page | None:
         """Add one record; return the page that is now complete, if any.
 
         Raises RecordTooLarge, and changes nothing, if the record does not fit into a page even alone.
@@ -177,14 +188,15 @@ class PageBuilder:
         growth = comma + len(body)
         if entity_type not in self._entity_types:
             growth += _type_bytes(entity_type)
-        if self._bytes + growth > self._max_bytes:
+        if max(self._bytes + growth, self._origin_bytes + origin_bytes) > self._max_bytes:
             growth = _type_bytes(entity_type) + len(body)
             if _ENVELOPE_BYTES + growth > self._max_bytes:
                 raise too_large(body, origin, entity_type, self._max_bytes)
             complete = self.flush()
         self._bytes += growth
+        self._origin_bytes += origin_bytes
         self._entity_types.add(entity_type)
-        self._items.append(Item(entity_type, body, origin, key))
+        self._items.append(Item(entity_type, body, origin, key, origin_bytes))
         self.added += 1
         if len(self._items) >= self._size and complete is None:
             return self.flush()
@@ -205,6 +217,7 @@ class PageBuilder:
         self._items = []
         self._entity_types = set()
         self._bytes = _ENVELOPE_BYTES
+        self._origin_bytes = 0
         return page
 
 

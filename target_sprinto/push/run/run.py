@@ -159,10 +159,17 @@ class Run:
                 arguments.entity_key(key)
             self.add_valid(entity_type, body, origin, key)
 
-    def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+    def add_valid(
+        self,
+        entity_type: str,
+        body: bytes,
+        origin: object = None,
+        key: object = None,
+        origin_bytes: int = 0,
+    ) -> None:
         """Like `add`, but for arguments that are known to be valid: they are not checked."""
         self._require_unfinished()
-        if page := self._builder.add(entity_type, body, origin, key):
+        if page := self._builder.add(entity_type, body, origin, key, origin_bytes):
             self._send_page(page)
 
     def flush(self) -> None:

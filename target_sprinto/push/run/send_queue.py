@@ -29,8 +29,8 @@ from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck, start_thread
 
-_MAX_OPEN_BYTES = 40_000_000
-"""While the pending pages hold more, the next one waits: each takes up to three times its bytes."""
+_MAX_HELD_BYTES = 40_000_000
+"""A page waits while it and the pending pages would keep more in memory."""
 
 
 class RunProgress(NamedTuple):
@@ -107,8 +107,8 @@ class SendQueue:
         """Whether the page was enqueued."""
         with self._changed:
             self.raise_failure()
-            open_bytes = sum(one.page.record_bytes for one in self._pending)
-            if len(self._pending) > self._parallel or open_bytes > _MAX_OPEN_BYTES:
+            held_bytes = sum(one.held_bytes for one in (*self._pending, pending))
+            if len(self._pending) > self._parallel or (self._pending and held_bytes > _MAX_HELD_BYTES):
                 self._changed.wait(POLL_INTERVAL)
                 return False
             self._insert(pending)
@@ -132,6 +132,8 @@ class SendQueue:
         try:
             while (pending := self._take()) is not None:
                 self._send(pending)
+                # An idle thread would keep its last page in memory.
+                del pending
         except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
             self._end(failure)
 

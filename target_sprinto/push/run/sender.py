@@ -76,6 +76,11 @@ class PendingPage:
     backoff: Backoff | None = None
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes that it keeps in memory."""
+        return self.page.held_bytes + len(self.body)
+
+    @property
     def full_page(self) -> Page:
         """The page with the records taken out of it, which may have to be sent after all."""
         return self.part.full if self.part and self.part.full else self.page

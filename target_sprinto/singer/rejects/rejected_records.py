@@ -31,7 +31,7 @@ log = logging.getLogger("target_sprinto")
 MAX_RESPONSE_BYTES = 1_000_000
 """For all responses that a run keeps outside the rejects file; the rest is left out."""
 
-_LONG_KEY_BYTES = 500
+_LONG_KEY_BYTES = 100
 _KINDS_SHOWN = 3
 _ROOM = 120
 """Characters of a message that list them."""
@@ -40,7 +40,8 @@ _ROOM = 120
 class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a record came from: messages name this instead of its values.
 
-    `number` is the record's ordinal number in the input; it and `original` are set if rejects are kept.
+    `number` is the record's ordinal number in the input, set if rejects are counted; `original` is set if
+    they are kept.
     `map` is the name of the stream map, if the stream has several.
     """
 
@@ -101,6 +102,11 @@ class RejectedRecords:
         self._latest: dict[object, int] = {}
         self._response_bytes = 0
         self._ended = False
+
+    @property
+    def keeps_originals(self) -> bool:
+        """Whether records are kept as the tap sent them."""
+        return self._file is not None
 
     # Called by a run at Sprinto (push/run/observer.py: Rejects)
 

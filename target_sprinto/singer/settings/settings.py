@@ -146,7 +146,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         " can load again. Sprinto's response to a rejected page is in `<run uuid>.response.json`.",
     ] = msgspec.field(default_factory=lambda: Path("rejects"))
     max_rejects: Annotated[
-        int, Meta(ge=0), "Maximum rejects", "Fail the run if more records than this are rejected."
+        int,
+        Meta(ge=0, le=50_000),
+        "Maximum rejects",
+        "Fail the run if more records than this are rejected; at most 50,000.",
     ] = 100
     dry_run: Annotated[
         bool, "Dry run", "Send every page to Sprinto, report rejects, then discard the session."
