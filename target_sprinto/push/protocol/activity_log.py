@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from target_sprinto.push.protocol.arguments import RUN_UUID
 from target_sprinto.push.protocol.responses import SESSION_ID, SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time
 
@@ -25,9 +26,6 @@ CREATED = "session_created"
 
 LOOK_BACK = timedelta(days=2)
 """How far the log is read back for a session that may still matter."""
-
-RUN_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-"""A run's random UUID, as in its session's reference."""
 
 _REFERENCE = re.compile(rf".+/{RUN_UUID}(/hold)?")
 

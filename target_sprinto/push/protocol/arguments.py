@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from target_sprinto.push.errors import ConfigError
-from target_sprinto.push.protocol.activity_log import RUN_UUID
 from target_sprinto.push.text import LONGEST_NAME, short
+
+RUN_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+"""A run's random UUID, as in its session's reference."""
 
 _E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
