@@ -12,7 +12,9 @@ import msgspec
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.protocol.activity_log import LOOK_BACK
 from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.transport.background import InterruptCheck, interruptibly
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,13 @@ _MAX_EVENT_BYTES = 4_000_000
 """The maximum size of the events in one read, as JSON."""
 
 _SINCE_TOLERANCE = timedelta(minutes=2)
+
+
+def recent_events(
+    client: ApiClient, retry_policy: RetryPolicy, check: InterruptCheck
+) -> list[dict[str, Any]]:
+    """The events as far back as a session may still matter. `check` may raise to end the wait."""
+    return interruptibly(lambda: list(read_events(client, LOOK_BACK, retry_policy)), check)
 
 
 def read_events(client: ApiClient, age: timedelta, retry_policy: RetryPolicy) -> Iterator[dict[str, Any]]:

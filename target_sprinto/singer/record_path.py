@@ -137,15 +137,15 @@ class Route:
             mapped = map_record(self._map, self.rule, record)
         except InvalidRecord as problem:
             self.reject(problem, raw, source)
-        else:
-            if mapped is None:
-                self._intake.leave_out(source)
-            else:
-                if self._copied is not None:
-                    parts = decode_parts(raw)
-                    sources = {name: self._copied.get(name, name) for name in mapped}
-                    mapped |= {name: parts[field] for name, field in sources.items() if field in parts}
-                self._sink.process_record(mapped, {"source": source})
+            return
+        if mapped is None:
+            self._intake.leave_out(source)
+            return
+        if self._copied is not None:
+            parts = decode_parts(raw)
+            sources = {name: self._copied.get(name, name) for name in mapped}
+            mapped |= {name: parts[field] for name, field in sources.items() if field in parts}
+        self._sink.process_record(mapped, {"source": source})
 
 
 @dataclass(eq=False)

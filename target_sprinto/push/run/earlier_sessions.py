@@ -6,8 +6,8 @@ import logging
 import time
 
 from target_sprinto.push import errors
-from target_sprinto.push.activity_log_reader import read_events
-from target_sprinto.push.protocol.activity_log import LOOK_BACK, logged_sessions
+from target_sprinto.push.activity_log_reader import recent_events
+from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import interruptible_sleep, interruptibly
@@ -79,10 +79,7 @@ class _FailedSession:
     def _opened_before(self) -> str | None:
         try:
             staged = self._staged
-            events = interruptibly(
-                lambda: list(read_events(staged.client, LOOK_BACK, staged.retry_policy)), staged.check
-            )
-            logged = logged_sessions(events)
+            logged = logged_sessions(recent_events(staged.client, staged.retry_policy, staged.check))
         except errors.ApiError as failure:
             log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
             return None

@@ -7,10 +7,9 @@ import time
 from datetime import datetime
 from typing import Any
 
-from target_sprinto.push.activity_log_reader import read_events
+from target_sprinto.push.activity_log_reader import recent_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.activity_log import (
-    LOOK_BACK,
     is_latest,
     moves_with_each_look,
     newest_time,
@@ -40,7 +39,7 @@ def is_known_latest(
     busy = False
     for seconds in client.timings.poll_intervals():
         integration = interruptibly(lambda: client.integration_status(retry_policy), check)
-        events = interruptibly(lambda: list(read_events(client, LOOK_BACK, retry_policy)), check)
+        events = recent_events(client, retry_policy, check)
         if not is_latest(session_id, events):
             return False
         activity = parse_time(integration.last_activity_at)
