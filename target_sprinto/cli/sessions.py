@@ -33,7 +33,7 @@ from target_sprinto.push.errors import (
     SprintoError,
 )
 from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.active_session import find_active_session
 from target_sprinto.push.run.apply_held import HeldSession
 from target_sprinto.push.run.discarding import discard_session
@@ -50,7 +50,7 @@ from target_sprinto.singer.error_hints import how_to_discard
 from target_sprinto.singer.mapping.map_check import require_expressions
 from target_sprinto.singer.settings.config_input import lasting
 from target_sprinto.singer.settings.settings import Settings
-from target_sprinto.singer.state_output import write_state
+from target_sprinto.singer.state.output import write_state
 from target_sprinto.singer.target import SprintoTarget
 
 _STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}

@@ -21,7 +21,7 @@ from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.responses import PUSH
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.push.transport.base import Response
 

@@ -19,7 +19,7 @@ from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, 
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.opening_conflict import ConflictPolicy

@@ -13,7 +13,7 @@ import msgspec
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.activity_log import LOOK_BACK
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import InterruptCheck, interruptibly
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import msgspec
 
 from target_sprinto.push import endpoint, errors
 from target_sprinto.push.protocol import arguments, responses
-from target_sprinto.push.protocol.lifecycle import is_in_doubt
+from target_sprinto.push.protocol.next_step import RETRYABLE, RETRYABLE_GET, is_in_doubt
 from target_sprinto.push.protocol.responses import (
     ActivityPage,
     IngestResult,
@@ -29,7 +29,7 @@ from target_sprinto.push.protocol.responses import (
     require_state,
 )
 from target_sprinto.push.protocol.timestamps import parse_http_date
-from target_sprinto.push.retry_loop import RETRYABLE, RETRYABLE_GET, RetryPolicy, retried
+from target_sprinto.push.retries import RetryPolicy, retried
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Request, Response, Transport
 from target_sprinto.push.transport.http import HttpTransport

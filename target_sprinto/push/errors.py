@@ -89,12 +89,14 @@ class ApiError(SprintoError, code="api"):
     """A request failed. `outcome` says whether Sprinto may have acted on it.
 
     `status` is the response's HTTP status, if there was one; `retry_after` is the minimum wait before a
-    retry in seconds, if the response names one.
+    retry in seconds, if the response names one. A rejection of records has `details` and a `response`.
     """
 
     outcome: Outcome = Outcome.NOT_PERFORMED
     status: int | None = None
     retry_after: float | None = None
+    details: tuple[ErrorDetail, ...] = ()
+    response: bytes = b""
 
 
 class Unauthorized(ApiError, code="unauthorized"):
@@ -149,9 +151,6 @@ class PageRefused(ApiError, code="page-refused"):
 
 class PageTooLarge(ApiError, code="page-too-large"):
     """413: the page is larger than Sprinto accepts."""
-
-    details: tuple[ErrorDetail, ...] = ()
-    response = b""
 
 
 class EncodingRefused(ApiError, code="encoding-refused"):

@@ -17,7 +17,7 @@ from target_sprinto.singer.input.messages import encode
 from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.settings.settings import OnDeletedRecord
-from target_sprinto.singer.state_coverage import FinalState
+from target_sprinto.singer.state.final_state import FinalState
 
 
 @dataclass(kw_only=True)

@@ -38,7 +38,7 @@ from target_sprinto.singer.rejects.problem_groups import grouped
 from target_sprinto.singer.rejects.rejected_records import Rejected
 from target_sprinto.singer.rejects.response_file import ResponseFile
 from target_sprinto.singer.sink import SprintoSink
-from target_sprinto.singer.state_output import write_state
+from target_sprinto.singer.state.output import write_state
 
 log = logging.getLogger(__name__)
 

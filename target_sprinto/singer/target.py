@@ -28,7 +28,6 @@ from target_sprinto.errors import InputError, InvalidRecord, explained
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.lifecycle import Finish
-from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions
@@ -39,8 +38,6 @@ from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.expectations import Expectations, compared_types
 from target_sprinto.singer.input.batch_files import identities, read_batch
 from target_sprinto.singer.input.messages import (
-    MAX_STATE_VALUES,
-    has_more_values,
     parse_message,
     without_nan,
 )
@@ -52,7 +49,7 @@ from target_sprinto.singer.rejects.response_file import ResponseFile
 from target_sprinto.singer.run_end import RunEnd
 from target_sprinto.singer.settings import config_input
 from target_sprinto.singer.sink import SprintoSink
-from target_sprinto.singer.state_coverage import FinalState
+from target_sprinto.singer.state.final_state import FinalState
 from target_sprinto.singer.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -100,7 +97,7 @@ class SprintoTarget(ConfiguredTarget):
         self._config_files = config_input.lasting(config_names)
         self._fields = FieldPaths()
         self._counts = InputCounts()
-        self._state: bytes | None = None
+        self._final_state = FinalState()
         self._logged_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
@@ -112,7 +109,7 @@ class SprintoTarget(ConfiguredTarget):
             rejects=self.rejects,
             line=partial(attrgetter("line"), self.reader),
             counts=self._counts,
-            final_state=FinalState(),
+            final_state=self._final_state,
             needs_keys=settings.max_parallel_pages > 1,
             on_deleted_record=settings.on_deleted_record,
             entity_schemas=settings.entity_schemas,
@@ -159,7 +156,7 @@ class SprintoTarget(ConfiguredTarget):
                 run_uuid=run_uuid,
                 counts=self._counts,
                 rejects=lambda: self.rejects.in_receipt() if self.rejects else [],
-                state=lambda: self._state,
+                state=lambda: self._final_state.value,
                 input_sha256=digest.hexdigest,
                 input_lines=lambda: self.reader.line,
                 stream_maps=self.stream_maps,
@@ -212,7 +209,7 @@ class SprintoTarget(ConfiguredTarget):
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: earlier records keep their place."""
         stream = message_dict["stream"]
-        self.intake.final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
+        self._final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
         self.streams.register(stream, bytes(message_dict["schema"]), message_dict.get("key_properties"))
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
@@ -233,22 +230,11 @@ class SprintoTarget(ConfiguredTarget):
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it is written once everything before it is processed, at the end of the run."""
-        value = bytes(message_dict["value"])
-        if len(value) > MAX_BYTES or has_more_values(value, MAX_STATE_VALUES):
-            raise InputError(
-                f"the `value` of a STATE message has more than {MAX_BYTES:,} bytes or {MAX_STATE_VALUES:,}"
-                " values.",
-                "Fix the tap.",
-            )
-        try:
-            self.intake.final_state.add_state(value)
-        except ValueError:
-            raise InputError("the `value` of a STATE message is not an object.", "Fix the tap.") from None
-        self._state = value
+        self._final_state.add_state(bytes(message_dict["value"]))
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Accept it, log it once, do nothing: Sprinto's documentation does not mention table versions."""
-        self.intake.final_state.add_version(message_dict["stream"])
+        self._final_state.add_version(message_dict["stream"])
         if not self._logged_activate_version:
             log.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")
             self._logged_activate_version = True
@@ -272,14 +258,14 @@ class SprintoTarget(ConfiguredTarget):
             # A signal at the end of input is a better explanation than a missing STATE.
             self.raise_if_interrupted()
             if self.reader.from_stdin and self.settings.require_final_state:
-                self.intake.final_state.require_complete()
+                self._final_state.require_complete()
             self.streams.require_named(complete=self.reader.from_stdin)
             self._expectations.require_no_loss()
             self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._ending.because_of(failure) from None
-        self._ending.finish(summary, self._state)
+        self._ending.finish(summary, self._final_state.value)
 
     def raise_if_interrupted(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed."""

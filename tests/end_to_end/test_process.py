@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_sprinto.process import BackgroundWriter
-from target_sprinto.singer.state_output import write_state
+from target_sprinto.singer.state.output import write_state
 from tests.support.front_door import (
     PAGE,
     PATIENCE_SECONDS,

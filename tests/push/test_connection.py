@@ -8,7 +8,7 @@ import pytest
 
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, ClientClosed, Conflict, NotConnected
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.sandbox import SandboxOptions
 from tests.support.sandbox import Fault, FaultySandbox, Reset, Respond
 

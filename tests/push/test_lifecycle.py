@@ -4,12 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import (
     TRANSITIONS,
     Comparison,
     Event,
-    NextStep,
     Phase,
     Processing,
     ProcessingWatch,
@@ -17,7 +15,6 @@ from target_sprinto.push.protocol.lifecycle import (
     describe_end,
     keep_alive_interval,
     next_phase,
-    next_step_after,
 )
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.text import format_counts
@@ -72,26 +69,6 @@ def test_compare_counts(sent: dict[str, int], accepted: dict[str, int]) -> None:
         assert all(sent.get(name, 0) >= count for name, count in accepted.items())
     if verdict is Comparison.DIFFERENT:
         assert any(count > sent.get(name, 0) for name, count in accepted.items())
-
-
-def test_next_step_after_a_rejected_page() -> None:
-    named = errors.PageRefused("x", details=({"index": 0},))
-    unnamed = errors.PageRefused("x")
-    encoding = errors.EncodingRefused("x")
-    large = errors.PageTooLarge("x")
-    for about_encoding in (unnamed, encoding):
-        action = next_step_after(about_encoding, items=5, compressed=True, proven=False)
-        assert action is NextStep.SEND_UNCOMPRESSED
-        for compressed, proven in [(False, False), (True, True), (False, True)]:
-            action = next_step_after(about_encoding, items=5, compressed=compressed, proven=proven)
-            assert action is NextStep.GIVE_UP
-    assert next_step_after(named, items=5, compressed=True, proven=False) is NextStep.GIVE_UP
-    assert next_step_after(large, items=2, compressed=True, proven=True) is NextStep.HALVE
-    assert next_step_after(large, items=1, compressed=True, proven=True) is NextStep.GIVE_UP
-    for unknown in (errors.ResponseLost("x"), errors.UnexpectedResponse("x"), errors.Conflict("x")):
-        assert next_step_after(unknown, items=5, compressed=True, proven=False) is NextStep.RESOLVE
-    redirected = errors.Redirected("x")
-    assert next_step_after(redirected, items=5, compressed=True, proven=False) is NextStep.GIVE_UP
 
 
 def status(state: str, retry_count: int | None = None) -> SessionStatus:

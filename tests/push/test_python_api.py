@@ -43,7 +43,7 @@ from target_sprinto.push.errors import (
     Unauthorized,
     UnserializableRecord,
 )
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
 from tests.support.sandbox import Drop, Fault, Hang, Respond
@@ -730,7 +730,7 @@ def test_an_invalid_argument_is_an_error(
 ) -> None:
     call, arguments = ARGUMENTS[door]
     for name, value in ((name, value) for name, values in arguments.items() for value in values):
-        with subtests.test(name, value=value):
+        with subtests.test(name, value=ascii(value)):  # A worker can only report plain text.
             with pytest.raises(ConfigError) as caught:
                 call(client, **{name: value})
             assert f"`{name}" in str(caught.value)

@@ -40,7 +40,7 @@ from target_sprinto import (
 )
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from tests.support.sandbox import Fault, Hang, Respond
 
 if TYPE_CHECKING:

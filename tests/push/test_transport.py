@@ -17,7 +17,7 @@ from target_sprinto import (
     SprintoClient,
     Timeouts,
 )
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from target_sprinto.push.protocol.lifecycle import OnCountMismatch
 from target_sprinto.push.protocol.pages import Item, Page, too_large
 from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.active_session import ActiveSession
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.run.run_options import RunOptions
@@ -32,7 +32,7 @@ from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRec
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.validation import RecordValidator
 from target_sprinto.singer.settings.settings import Expectation
-from target_sprinto.singer.state_coverage import FinalState
+from target_sprinto.singer.state.final_state import FinalState
 from tests.support.message_size import LONGEST, size
 
 if TYPE_CHECKING:

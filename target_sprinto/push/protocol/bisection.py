@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from target_sprinto.push.errors import ErrorDetail, PageRefused, PageTooLarge
+from target_sprinto.push.errors import ApiError, ErrorDetail
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.rejections import KnownField, read_detail
 
@@ -102,7 +102,7 @@ class Division(NamedTuple):
 
 
 def split_rejected(
-    part: SubPage, refusal: PageRefused | PageTooLarge, conventions: IndexConventions, known_field: KnownField
+    part: SubPage, refusal: ApiError, conventions: IndexConventions, known_field: KnownField
 ) -> Division:
     """What to send instead of a rejected page."""
     page, full = part.page, part.full or part.page

@@ -1,4 +1,4 @@
-"""The life of a run's one session, and what to do after each response. Pure.
+"""The life of a run's one session, from the first page to the final status. Pure.
 
 Theory of operation
 -------------------
@@ -25,7 +25,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from target_sprinto.push import errors
-from target_sprinto.push.errors import ApiError, Outcome
 from target_sprinto.push.protocol.responses import SessionStatus
 
 
@@ -114,41 +113,6 @@ def keep_alive_interval(session: SessionStatus, longest: float) -> float:
     documented = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
     # Compared before the division: an integer in JSON may be too large for a float.
     return timeout / 3 if documented and timeout < 3 * longest else longest
-
-
-def is_in_doubt(failure: ApiError) -> bool:
-    """Whether a call may have been performed, so that this is checked before the call is repeated.
-
-    A redirect is not checked: its sender is between this run and Sprinto, and would redirect the check, too.
-    """
-    return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, errors.Redirected)
-
-
-class NextStep(enum.Enum):
-    """What to do with a page that was not accepted."""
-
-    RESOLVE = enum.auto()
-    SEND_UNCOMPRESSED = enum.auto()
-    HALVE = enum.auto()
-    GIVE_UP = enum.auto()
-
-
-def next_step_after(failure: ApiError, *, items: int, compressed: bool, proven: bool) -> NextStep:
-    """What to do next with a page that was not accepted.
-
-    `compressed`: this try was compressed. `proven`: an earlier compressed page was accepted, so the
-    failure cannot be about the compression.
-    """
-    if is_in_doubt(failure) or isinstance(failure, errors.Conflict):
-        return NextStep.RESOLVE
-    about_encoding = isinstance(failure, errors.EncodingRefused) or (
-        isinstance(failure, errors.PageRefused) and not failure.details
-    )
-    if about_encoding and compressed and not proven:
-        return NextStep.SEND_UNCOMPRESSED
-    if isinstance(failure, errors.PageTooLarge) and items > 1:
-        return NextStep.HALVE
-    return NextStep.GIVE_UP
 
 
 class Processing(enum.Enum):

@@ -11,7 +11,7 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, logged_sessions
 from target_sprinto.push.protocol.arguments import RUN_UUID
 from target_sprinto.push.protocol.timestamps import iso
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.text import short
 
 

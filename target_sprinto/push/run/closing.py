@@ -12,12 +12,12 @@ from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     Event,
     describe_end,
-    is_in_doubt,
     nothing_was_applied,
 )
+from target_sprinto.push.protocol.next_step import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
-from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import (
     Deadline,

@@ -12,7 +12,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.timestamps import with_time_left
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import (
     POLL_INTERVAL,
     Deadline,

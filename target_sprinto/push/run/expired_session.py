@@ -16,7 +16,7 @@ from target_sprinto.push.protocol.activity_log import (
 )
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.timestamps import iso, parse_time
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import InterruptCheck, interruptible_sleep, interruptibly
 
 log = logging.getLogger(__name__)

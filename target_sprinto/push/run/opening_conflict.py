@@ -22,7 +22,7 @@ from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.protocol import arguments
 from target_sprinto.push.protocol.activity_log import SessionLook, shows_life
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.active_session import ActiveSession, find_active_session
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.timing import Timings

@@ -1,6 +1,6 @@
 """Sends a page once, and interprets the response: accepted, to be retried, to be split, or in doubt.
 
-A 429 or a failed connection is retried; `lifecycle.next_step_after` decides what follows any other error.
+`protocol/next_step.py` decides what follows an error.
 `send_queue.py` decides when a page may be sent, and `staged_pages.py` resolves pages in doubt.
 """
 
@@ -21,12 +21,11 @@ from target_sprinto.push.protocol.bisection import (
     SubPage,
     split_rejected,
 )
-from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
+from target_sprinto.push.protocol.next_step import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.rejections import describe_details, describe_rejection
 from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.protocol.retry_delay import Backoff
-from target_sprinto.push.retry_loop import RETRYABLE
 from target_sprinto.push.run.observer import Rejects
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_pages import StagedPages
@@ -129,12 +128,8 @@ class PageSender:
             self.encode(pending)
         try:
             self._push(pending)
-        except RETRYABLE as failure:
-            wait = pending.backoff.next_delay(failure)
-            log.warning("%s Trying again in %.1f s.", failure.brief, wait)
-            return Retry(wait, isinstance(failure, errors.Throttled))
         except ApiError as failure:
-            return self._after(pending, failure)
+            return self._after(failure, pending, pending.backoff)
         if self._compress and not pending.gzipped:
             log.warning("Sprinto rejects compressed pages: sending them uncompressed from now on.")
             self._compress = False
@@ -156,23 +151,28 @@ class PageSender:
                     self._confirm(part.suspects, rejects)
                 self._conventions.rule_out(part.first, page)
 
-    def _after(self, pending: PendingPage, failure: ApiError) -> SendOutcome:
+    def _after(self, failure: ApiError, pending: PendingPage, backoff: Backoff) -> SendOutcome:
         """What to do with a page that was not accepted. Raises if nothing can be done."""
-        page = pending.page
-        action = next_step_after(
+        page, rejects = pending.page, self.options.rejects
+        step = next_step_after(
             failure,
             items=len(page.items),
             compressed=pending.gzipped,
             proven=self._compression_proven,
+            keeps_rejects=rejects is not None,
         )
-        if action is NextStep.RESOLVE:
+        if step in {NextStep.RETRY, NextStep.SLOW_DOWN}:
+            wait = backoff.next_delay(failure)
+            log.warning("%s Trying again in %.1f s.", failure.brief, wait)
+            return Retry(wait, slow_down=step is NextStep.SLOW_DOWN)
+        if step is NextStep.RESOLVE:
             return InDoubt(failure)
-        if action is NextStep.SEND_UNCOMPRESSED:
+        if step is NextStep.SEND_UNCOMPRESSED:
             self.encode(pending, may_compress=False)
             return self.send(pending)
-        if self.options.rejects is not None and isinstance(failure, PageRefused | PageTooLarge):
-            return self._split(pending, failure, self.options.rejects)
-        if action is NextStep.HALVE:
+        if step is NextStep.FIND_REJECTS and rejects is not None:
+            return self._split(pending, failure, rejects)
+        if step is NextStep.HALVE:
             return Split(list(page.halves()))
         if isinstance(failure, PageRefused):
             raise describe_rejection(page, failure, self.options.known_field) from None
@@ -183,9 +183,7 @@ class PageSender:
             ) from None
         raise failure from None
 
-    def _split(
-        self, pending: PendingPage, failure: PageRefused | PageTooLarge, rejects: Rejects
-    ) -> SendOutcome:
+    def _split(self, pending: PendingPage, failure: ApiError, rejects: Rejects) -> SendOutcome:
         """Find the records that caused the rejection."""
         page = pending.page
         part = pending.part or SubPage(page, FirstRejection(page, failure.details))

@@ -25,7 +25,7 @@ from target_sprinto.push.protocol.lifecycle import (
 from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
 from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions

@@ -20,7 +20,7 @@ from target_sprinto.push.protocol.lifecycle import (
 )
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.text import format_difference
 
 log = logging.getLogger(__name__)

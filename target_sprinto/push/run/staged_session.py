@@ -19,7 +19,7 @@ from target_sprinto.push.protocol.lifecycle import (
     session_ended,
 )
 from target_sprinto.push.protocol.responses import STATUS, SessionStatus
-from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.expired_session import is_known_latest
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.timing import Timings

@@ -1,4 +1,4 @@
-"""Checks whether the input is complete: whether the last STATE covers its records. Pure.
+"""Holds the last STATE until the end of the run, and checks that it covers the records of the input. Pure.
 
 As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap_base.py`):
 
@@ -14,22 +14,23 @@ removed `currently_syncing`: only an SDK tap that was stopped has `{}` as its fi
 
 from __future__ import annotations
 
-import re
-from datetime import date, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
+from target_sprinto.errors import FinalStateUnfinished, InputError, MissingFinalState
+from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import pluralize, quoted
 from target_sprinto.singer.input.messages import (
+    MAX_STATE_VALUES,
     decode_object,
     decode_parts,
     decode_value,
     encode,
+    has_more_values,
     without_nan,
 )
+from target_sprinto.singer.state.coverage import is_covered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,13 +58,16 @@ _NO_LONGER_INCREMENTAL = f"{_CRASHED} If it is a full table now, clear the tap's
 
 
 class FinalState:
-    """Follows an input message by message; `require_complete` checks at its end whether it is complete.
+    """The last STATE of an input that is followed message by message; `value` is its JSON, if there is one.
+
+    `require_complete` checks at the end of the input whether it is complete.
 
     Each record is compared with the STATE before it. Once a record is not covered, no more are decoded
     until the next STATE. Streams and bookmarks have the tap's names.
     """
 
     def __init__(self) -> None:
+        self.value: bytes | None = None
         self._keys: dict[str, str | None] = {}
         self._saw_records = False
         self._trailing = 0
@@ -86,13 +90,23 @@ class FinalState:
             self._keys[stream] = None
 
     def add_state(self, value: bytes) -> None:
-        """Replace the STATE by a new one's value, given as JSON. Raises ValueError."""
+        """Replace the STATE by a new one's `value`, given as JSON. Raises InputError."""
+        if len(value) > MAX_BYTES or has_more_values(value, MAX_STATE_VALUES):
+            raise InputError(
+                f"the `value` of a STATE message has more than {MAX_BYTES:,} bytes or {MAX_STATE_VALUES:,}"
+                " values.",
+                "Fix the tap.",
+            )
         self._saw_records = self._saw_records or self._trailing > 0
         self._trailing, self._uncovered = 0, None
         # Only one is held decoded at a time.
         self._state = None
         self._partitions.clear()
-        self._state = decode_object(value)
+        try:
+            self._state = decode_object(value)
+        except ValueError:
+            raise InputError("the `value` of a STATE message is not an object.", "Fix the tap.") from None
+        self.value = value
         self._always_empty = self._always_empty and not self._state
         if not self._saw_records:
             self._initial_state = value
@@ -191,43 +205,6 @@ class FinalState:
                 for marker in MARKERS:
                     if marker in part:
                         return stream, marker
-        return None
-
-
-def is_covered(value: object, bookmark: object) -> bool:
-    """Whether it is certain that a replication key's value is not beyond a bookmark.
-
-    It is certain for numbers (int or Decimal), dates, date-times that both have a zone or both have none, and
-    equal values. Other strings are in the order of the source's collation, which is unknown.
-    """
-    if isinstance(bookmark, int | Decimal) and not isinstance(bookmark, bool):
-        if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
-            # A `singer.decimal` in the record is a number in the bookmark.
-            value = Decimal(value)
-        return isinstance(value, int | Decimal) and not isinstance(value, bool) and value <= bookmark
-    if not isinstance(value, str) or not isinstance(bookmark, str):
-        return False
-    if value == bookmark:
-        return True
-    mine, other = _moment(value), _moment(bookmark)
-    return mine is not None and other is not None and mine[0] == other[0] and mine[1:] <= other[1:]
-
-
-def _moment(text: str) -> tuple[str, date, str] | None:
-    """A date or date-time as its kind, whole seconds and digits after them; None for any other text."""
-    found = re.fullmatch(
-        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(Z|[+-]\d\d:?\d\d)?)?", text, re.ASCII
-    )
-    if found is None:
-        return None
-    day, time, fraction, zone = found.groups()
-    try:
-        if time is None:
-            return "date", date.fromisoformat(day), ""
-        offset = "" if zone is None else "+00:00" if zone == "Z" else f"{zone[:3]}:{zone[-2:]}"
-        kind = "local" if zone is None else "zoned"
-        return kind, datetime.fromisoformat(f"{day}T{time}{offset}"), (fraction or "").ljust(12, "0")
-    except ValueError:
         return None
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.singer.state_coverage import FinalState, is_covered
+from target_sprinto.singer.state.coverage import is_covered
+from target_sprinto.singer.state.final_state import FinalState
 
 Input = list[tuple[str, Any]]
 

@@ -1,7 +1,8 @@
 """Retries one call while that is safe and time is left.
 
-Three calls have their own loops: a page (`run/send_queue.py`), because others wait for it; the close
-(`run/closing.py`), because the status is read before each attempt; a create in doubt (`run/opening.py`).
+`protocol/next_step.py` says which failures are retried, `protocol/retry_delay.py` says when. Three calls
+have their own loops: a page (`run/send_queue.py`), because others wait for it; the close (`run/closing.py`),
+because the status is read before each attempt; a create in doubt (`run/opening.py`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,6 @@ from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.timing import Timings
 
 log = logging.getLogger(__name__)
-
-RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
-"""Definitely not performed, and may succeed next time: for GETs and POSTs."""
-
-RETRYABLE_GET = (*RETRYABLE, errors.ResponseLost)
-"""A GET is also retried if it is in doubt."""
 
 _T = TypeVar("_T")
 
