@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+import target_sprinto.sandbox
 from target_sprinto.sandbox import EntityRules, RateLimit, Readings, SandboxOptions
 from tests.support.bare_api import Api
 from tests.support.sandbox import FaultySandbox
@@ -44,6 +47,20 @@ def timed(integration_id: str) -> Iterator[Timed]:
         Api(sandbox, integration_id) as clock.api,
     ):
         yield clock
+
+
+SANDBOX = Path(target_sprinto.sandbox.__file__).parent
+NAMES = [one.name for one in fields(Readings)]
+
+
+def test_every_reading_has_an_effect() -> None:
+    code = "".join(path.read_text("utf-8") for path in SANDBOX.glob("*.py") if path.stem != "readings")
+    assert [name for name in NAMES if not re.search(rf"readings(\([^)]*\))?\.{name}\b", code)] == []
+
+
+def test_every_reading_is_documented() -> None:
+    page = (SANDBOX.parents[1] / "docs/not-known.md").read_text("utf-8")
+    assert [name for name in NAMES if f"`{name}`" not in page] == []
 
 
 def reject(api: Api, readings: Readings) -> dict[str, Any]:
