@@ -118,7 +118,9 @@ class Verdict:
             assert status_reads, "applied without reading the counts"
             asked = self._checks_of_others(session, close)
             assert asked, "applied without checking for other sessions"
-            assert status_reads[-1].at > asked[-1].at
+            # After an expired status comes a check that the session is the latest, with the same call.
+            last = asked[0] if self._was_expired(session, status_reads[-1]) else asked[-1]
+            assert status_reads[-1].at > last.at
 
     def lets_others_be_processed_first(self, session: Session) -> None:
         """While another session is processing, wait, at most `processing_timeout_seconds` (A run, 4)."""
@@ -226,10 +228,9 @@ class Verdict:
 
     def is_applied_from_expired_only_as_the_latest(self, session: Session) -> None:
         """An expired session is applied only if the activity log shows no later creation."""
-        expired = self.evidence.moment(session.id, "session_expired")
         for close in self.evidence.closes(session.id, "apply"):
             status_reads = self.evidence.status_reads(session.id, before=close.at)
-            if expired is None or (status_reads[-1].acted_at or 0) <= expired + MILLISECONDS:
+            if not self._was_expired(session, status_reads[-1]):
                 continue
             asked = [
                 seen.acted_at
@@ -238,6 +239,10 @@ class Verdict:
             ]
             later = [s.created_at for s in self.evidence.sessions if s.created_at > session.created_at]
             assert asked[-1] < min(later, default=FOREVER)
+
+    def _was_expired(self, session: Session, status_read: RequestSeen) -> bool:
+        expired = self.evidence.moment(session.id, "session_expired")
+        return expired is not None and (status_read.acted_at or 0) > expired + MILLISECONDS
 
     def touches_no_other_session(self) -> None:
         """Pages and `apply` go to the run's own session; of others, only a stale one may be discarded."""
