@@ -11,7 +11,7 @@ from target_sprinto.probe.evidence import Evidence
 from target_sprinto.probe.examples import InvalidPage
 from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
 from target_sprinto.push.errors import ErrorDetail
-from target_sprinto.push.protocol.bisection import INDEX_CONVENTIONS, IndexConvention, items_at
+from target_sprinto.push.protocol.find_rejects import INDEX_CONVENTIONS, IndexConvention, items_at
 from target_sprinto.push.protocol.pages import Item
 
 _AS_ASSUMED = "a run assumes this from the start"

@@ -1,6 +1,6 @@
 """Retries one call while that is safe and time is left.
 
-`protocol/next_step.py` says which failures are retried, `protocol/retry_delay.py` says when. Three calls
+`protocol/after_failure.py` says which failures are retried, `protocol/retry_delay.py` says when. Three calls
 have their own loops: a page (`run/send_queue.py`), because others wait for it; the close (`run/closing.py`),
 because the status is read before each attempt; a create in doubt (`run/opening.py`).
 """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.singer.state.coverage import is_covered
+from target_sprinto.singer.state.bookmark_comparison import is_covered
 from target_sprinto.singer.state.final_state import FinalState
 
 Input = list[tuple[str, Any]]

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError
+from target_sprinto.push.protocol.after_failure import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     Event,
     describe_end,
     nothing_was_applied,
 )
-from target_sprinto.push.protocol.next_step import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retries import RetryPolicy

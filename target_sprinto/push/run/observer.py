@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from target_sprinto.push.protocol.bisection import Reject
+from target_sprinto.push.protocol.find_rejects import Reject
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.protocol.responses import SessionStatus

@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from target_sprinto.push.errors import ApiError, ResponseLost
-from target_sprinto.push.protocol.bisection import SubPage
+from target_sprinto.push.protocol.find_rejects import SubPage
 from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE, Page
 from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split

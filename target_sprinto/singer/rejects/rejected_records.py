@@ -19,8 +19,8 @@ import msgspec
 
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
 from target_sprinto.push.errors import RunEnded
-from target_sprinto.push.protocol.bisection import Reject
 from target_sprinto.push.protocol.field_paths import FieldProblem
+from target_sprinto.push.protocol.find_rejects import Reject
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.text import fitting, pluralize, quoted, short, suggested
 from target_sprinto.receipts import document as receipt

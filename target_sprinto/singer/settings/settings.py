@@ -22,8 +22,8 @@ from target_sprinto.singer.mapping.entity_types import EntityTypes, Unmapped
 from target_sprinto.singer.schemas import entity_schemas
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.settings.api_key_file import with_api_key
+from target_sprinto.singer.settings.schema_generator import json_schema
 from target_sprinto.singer.settings.settings_checks import problems_of
-from target_sprinto.singer.settings.settings_schema import json_schema
 
 _WEEK = 7 * 24 * 3600
 

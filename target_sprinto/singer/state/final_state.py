@@ -30,7 +30,7 @@ from target_sprinto.singer.input.messages import (
     has_more_values,
     without_nan,
 )
-from target_sprinto.singer.state.coverage import is_covered
+from target_sprinto.singer.state.bookmark_comparison import is_covered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

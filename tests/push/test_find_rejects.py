@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.protocol.bisection import (
+from target_sprinto.push.protocol.find_rejects import (
     FirstRejection,
     IndexConventions,
     Reject,
