@@ -27,10 +27,10 @@ from target_sprinto.singer.mapping.map_check import doubts, require_entity, requ
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
 from target_sprinto.singer.mapping.named_streams import Arrivals
+from target_sprinto.singer.record_routes import Route, Stream
 from target_sprinto.singer.schemas import schema_limits
 from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.sink import SprintoSink
-from target_sprinto.singer.stream_routes import Route, Stream
 
 log = logging.getLogger(__name__)
 
