@@ -1,6 +1,6 @@
 """Writes the STATE to stdout, as the last step of a run.
 
-`run_end.py` decides when; `target.py` decides which STATE: the last one of the input.
+`run_end.py` decides whether and when; `final_state.py` holds it.
 """
 
 from __future__ import annotations
