@@ -19,7 +19,7 @@ import msgspec
 
 from target_sprinto.push import endpoint, errors
 from target_sprinto.push.protocol import arguments, responses
-from target_sprinto.push.protocol.after_failure import RETRYABLE, RETRYABLE_GET, is_in_doubt
+from target_sprinto.push.protocol.decision_after_failure import RETRYABLE, RETRYABLE_GET, is_in_doubt
 from target_sprinto.push.protocol.responses import (
     ActivityPage,
     IngestResult,

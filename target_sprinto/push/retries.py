@@ -1,8 +1,8 @@
 """Retries one call while that is safe and time is left.
 
-`protocol/after_failure.py` says which failures are retried, `protocol/retry_delay.py` says when. Three calls
-have their own loops: a page (`run/send_queue.py`), because others wait for it; the close (`run/closing.py`),
-because the status is read before each attempt; a create in doubt (`run/opening.py`).
+`protocol/decision_after_failure.py` says which failures are retried, `protocol/retry_delay.py` says when.
+Three calls have their own loops: a page (`run/send_queue.py`), because others wait for it; the close
+(`run/closing.py`), because the status is read before each attempt; a create in doubt (`run/opening.py`).
 """
 
 from __future__ import annotations

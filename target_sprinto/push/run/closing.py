@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError
-from target_sprinto.push.protocol.after_failure import RETRYABLE, is_in_doubt
+from target_sprinto.push.protocol.decision_after_failure import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     Event,

@@ -1,6 +1,6 @@
 """Sends a page once, and interprets the response: accepted, to be retried, to be split, or in doubt.
 
-`protocol/after_failure.py` decides what follows an error.
+`protocol/decision_after_failure.py` decides what follows an error.
 `send_queue.py` decides when a page may be sent, and `staged_pages.py` resolves pages in doubt.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge
-from target_sprinto.push.protocol.after_failure import NextStep, next_step_after
+from target_sprinto.push.protocol.decision_after_failure import NextStep, next_step_after
 from target_sprinto.push.protocol.find_rejects import (
     FirstRejection,
     IndexConventions,

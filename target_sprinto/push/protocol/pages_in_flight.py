@@ -1,10 +1,10 @@
-"""The pace of pages: how many may be in flight at once, and when the next may be sent. Pure."""
+"""The limit of pages in flight, which falls after a 429 and recovers. Pure."""
 
 from __future__ import annotations
 
 
 class Throttle:
-    """How many pages may be in flight, and when the next may be sent; shared by all senders. Pure.
+    """How many pages may be in flight, and when the next may be sent; shared by all sending threads.
 
     A 429, 425 or 503 halves the number, once for all pages that were in flight together; each success raises
     it by one. If responses are lost repeatedly, pages are sent one at a time. Times are monotonic seconds.

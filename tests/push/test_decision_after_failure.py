@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from target_sprinto.push import errors
-from target_sprinto.push.protocol.after_failure import NextStep, next_step_after
+from target_sprinto.push.protocol.decision_after_failure import NextStep, next_step_after
 
 
 def step_after(
