@@ -85,6 +85,8 @@ class Progress:
         from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it: keeps start-up short
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 - as above
 
+        # Its own lock is one between processes, for which Python 3.14 starts a process.
+        tqdm.set_lock(threading.RLock())
         layout = "{desc} | {elapsed}, {rate_fmt}"
         # A terminal that does not know its width reports 0, and tqdm would show nothing.
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS

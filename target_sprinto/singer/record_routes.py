@@ -188,8 +188,8 @@ class Stream:
 
     def _reject_undecodable(self, raw: bytes, source: Source) -> None:
         problem = diagnose_line(raw) or InvalidRecord(
-            f"a record of stream {quoted(self.name)} is not an object, or has a number that cannot be held"
-            " exactly.",
+            f"a record of stream {quoted(self.name)} is not an object, is nested too deeply, or has a number"
+            " that cannot be held exactly.",
             "Fix it at its source.",
         )
         if not isinstance(problem, InvalidRecord):

@@ -186,7 +186,7 @@ def _decoded(name: str, schema: bytes) -> dict[str, Any]:
         decoded = decode_object(schema)
     except ValueError:
         raise InvalidSchema(
-            f"the schema of stream {quoted(name)} is not an object.", "Fix the tap."
+            f"the schema of stream {quoted(name)} is not an object, or is nested too deeply.", "Fix the tap."
         ) from None
     if not isinstance(decoded.get("properties"), dict):
         raise InvalidSchema(

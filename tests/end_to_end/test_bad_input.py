@@ -14,6 +14,8 @@ from tests.support.front_door import PAGE, SCHEMA, SECRET, STATE, FrontDoor, rec
 
 RECORD = '{"type":"RECORD","stream":"people","record":%s}'
 
+DEEP = "[" * 45_000 + "]" * 45_000
+
 
 def raw(text: str) -> bytes:
     return text.encode()
@@ -72,8 +74,9 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         "invalid-line",
     ),
     "deep but closed nesting": (
-        raw(RECORD % f'{{"id":1,"n":{"[" * 100_000}{"]" * 100_000}}}'),
-        "invalid-line",
+        raw(RECORD % f'{{"id":1,"n":{DEEP}}}'),
+        # Python 3.14 decodes more levels of the line than of the record.
+        "invalid-record" if sys.version_info >= (3, 14) else "invalid-line",
     ),
     "a schema that is not a JSON Schema": (
         SCHEMA | {"schema": {"type": "wat", "properties": {}}},
@@ -113,7 +116,6 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (raw(RECORD % f'{{"id":1,"n":{"[" * 100_000}{"]" * 100_000}}}'), "the line is nested too deeply."),
         (
             raw('{"id":1,"type":"SMITH"}'),
             "its `type` is not a Singer message type; it may be a record without",
@@ -130,6 +132,22 @@ def test_hard_to_see_problems_in_a_line_are_described(door: FrontDoor, line: byt
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith(f"Input line 2: {said}")
     assert "SMITH" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [SCHEMA, raw(RECORD % f'{{"id":1,"n":{DEEP}}}'), STATE],
+        [raw(f'{{"type":"SCHEMA","stream":"people","schema":{{"not":{DEEP}}},"key_properties":[]}}')],
+        [SCHEMA, raw(f'{{"type":"STATE","value":{{"bookmarks":{DEEP}}}}}')],
+    ],
+    ids=["record", "schema", "state"],
+)
+def test_what_is_nested_too_deeply_is_described(door: FrontDoor, messages: list[Any]) -> None:
+    finished = door.run(messages)
+    assert (finished.code, finished.stdout, door.sessions()) == (1, "", [])
+    assert finished.error.startswith(f"Input line {min(len(messages), 2)}: ")
+    assert "nested too deeply" in finished.error
 
 
 @pytest.mark.parametrize("what", BAD_LINES)

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,13 @@ BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
         PLAIN,
         "line 2: a record",
         "invalid-record",
+    ),
+    "a line that is nested too deeply": (
+        lines([1]) + b'{"id": ' + b"[" * 45_000 + b"]" * 45_000 + b"}\n",
+        PLAIN,
+        "nested too deeply",
+        # Python 3.14 decodes so many levels, but not of a record.
+        "invalid-record" if sys.version_info >= (3, 14) else "invalid-line",
     ),
     "not UTF-8": (b'{"id": 1, "name": "s3cr3t \xff"}\n', PLAIN, "line 1: ", "invalid-line"),
     "a lone surrogate": (b'{"id": 1, "name": "s3cr3t \\ud800"}\n', PLAIN, "line 1: ", "invalid-record"),

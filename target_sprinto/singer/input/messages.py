@@ -46,6 +46,8 @@ _LARGEST = {
 
 _LARGEST_KEY = 100_000
 
+_TOO_DEEP = "the line is nested too deeply."
+
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 """An unterminated string extends to the end of the text, so it is searched once, not from each quote."""
 
@@ -128,7 +130,7 @@ def _not_a_message(line: bytes, problem: Exception) -> InputError:
     if isinstance(problem, UnicodeDecodeError):
         return _invalid("the line is not UTF-8.")
     if isinstance(problem, RecursionError):
-        return _invalid("the line is nested too deeply.")
+        return _invalid(_TOO_DEEP)
     if line.startswith(codecs.BOM_UTF8):
         return _invalid("the line begins with a byte order mark, which is not JSON.")
     if isinstance(problem, msgspec.ValidationError):
@@ -163,7 +165,9 @@ def diagnose_line(line: bytes) -> InputError | None:
         return invalid
     try:
         json.loads(line.decode(), parse_constant=not_finite.append, parse_int=str)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return _invalid(_TOO_DEEP)
+    except ValueError:
         return invalid
     if not_finite:
         return InvalidRecord(

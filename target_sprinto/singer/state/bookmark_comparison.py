@@ -29,7 +29,9 @@ def is_covered(value: object, bookmark: object) -> bool:
 def _moment(text: str) -> tuple[str, date, str] | None:
     """A date or date-time as its kind, whole seconds and digits after them; None for any other text."""
     found = re.fullmatch(
-        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(Z|[+-]\d\d:?\d\d)?)?", text, re.ASCII
+        r"(\d{4}-\d\d-\d\d)(?:[T ]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,12}))?(Z|[+-]\d\d:?\d\d)?)?",
+        text,
+        re.ASCII,
     )
     if found is None:
         return None

@@ -105,7 +105,9 @@ class FinalState:
         try:
             self._state = decode_object(value)
         except ValueError:
-            raise InputError("the `value` of a STATE message is not an object.", "Fix the tap.") from None
+            raise InputError(
+                "the `value` of a STATE message is not an object, or is nested too deeply.", "Fix the tap."
+            ) from None
         self.value = value
         self._always_empty = self._always_empty and not self._state
         if not self._saw_records:
