@@ -14,7 +14,7 @@ from tests.support.front_door import PAGE, SCHEMA, SECRET, STATE, FrontDoor, rec
 
 RECORD = '{"type":"RECORD","stream":"people","record":%s}'
 
-DEEP = "[" * 45_000 + "]" * 45_000
+NESTED = "[" * 45_000 + "]" * 45_000
 
 
 def raw(text: str) -> bytes:
@@ -74,7 +74,7 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         "invalid-line",
     ),
     "deep but closed nesting": (
-        raw(RECORD % f'{{"id":1,"n":{DEEP}}}'),
+        raw(RECORD % f'{{"id":1,"n":{NESTED}}}'),
         # Python 3.14 decodes more levels of the line than of the record.
         "invalid-record" if sys.version_info >= (3, 14) else "invalid-line",
     ),
@@ -137,9 +137,9 @@ def test_hard_to_see_problems_in_a_line_are_described(door: FrontDoor, line: byt
 @pytest.mark.parametrize(
     "messages",
     [
-        [SCHEMA, raw(RECORD % f'{{"id":1,"n":{DEEP}}}'), STATE],
-        [raw(f'{{"type":"SCHEMA","stream":"people","schema":{{"not":{DEEP}}},"key_properties":[]}}')],
-        [SCHEMA, raw(f'{{"type":"STATE","value":{{"bookmarks":{DEEP}}}}}')],
+        [SCHEMA, raw(RECORD % f'{{"id":1,"n":{NESTED}}}'), STATE],
+        [raw(f'{{"type":"SCHEMA","stream":"people","schema":{{"not":{NESTED}}},"key_properties":[]}}')],
+        [SCHEMA, raw(f'{{"type":"STATE","value":{{"bookmarks":{NESTED}}}}}')],
     ],
     ids=["record", "schema", "state"],
 )

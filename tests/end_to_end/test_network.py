@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import queue
 import select
 import socket
 import socketserver
@@ -434,6 +435,38 @@ def test_endless_responses_time_out(door: FrontDoor, what: str) -> None:
             server.stop.set()
     assert finished.code == 75
     assert time.monotonic() - began < 40
+
+
+class SilentServer(socketserver.ThreadingTCPServer):
+    """Never responds, and notes how each connection ends."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Silent)
+        self.endings: queue.Queue[str] = queue.Queue()
+
+
+class Silent(socketserver.BaseRequestHandler):
+    server: SilentServer
+
+    def handle(self) -> None:
+        try:
+            while self.request.recv(65536):
+                pass
+            self.server.endings.put("closed")
+        except ConnectionResetError:
+            self.server.endings.put("reset")
+
+
+def test_a_request_that_timed_out_is_not_delivered_later(door: FrontDoor) -> None:
+    """The kernel still sends what was lost on a connection that is closed, but not on one that is reset."""
+    with serving(SilentServer()) as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}/api/external/push"
+        door.pace |= {"shutdown_request_timeout": 0.5, "shutdown_timeout": 2.0}
+        finished = door.run(people(3), api_url=url, request_timeout_seconds=1, retry_timeout_seconds=0)
+        assert finished.code == 75
+        assert server.endings.get(timeout=5) == "reset"
 
 
 def test_no_proxy_is_honoured(door: FrontDoor) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import socket
 import ssl
+import struct
 import time
 from functools import partial
 from http import HTTPStatus
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from urllib3.response import HTTPResponse as _Response
 else:
     _Connection = object
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""For SO_LINGER: linger for 0 seconds."""
 
 _PIECE_BYTES = 16_384
 """What TLS sends in one step, and each step may take the whole of a socket's timeout."""
@@ -129,6 +133,9 @@ class _TotalTimeoutConnection(_Connection):
             if self._is_new:
                 self.sock.recv(1)
             raise
+        except TimeoutError:
+            self._discard_unsent()
+            raise
 
     @property
     def _may_be_stale(self) -> bool:
@@ -154,8 +161,18 @@ class _TotalTimeoutConnection(_Connection):
         self._is_new = False
         try:
             return super().getresponse()
+        except TimeoutError:
+            self._discard_unsent()
+            raise
         finally:
             self._served_at = time.monotonic()
+
+    def _discard_unsent(self) -> None:
+        """Have the connection reset when it is closed.
+
+        Otherwise the kernel still delivers what the network has lost of the request, up to minutes later.
+        """
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _limit_response(self, kind: type[_TimeLimitedResponse]) -> None:
         # http.client's hook for another response class, called once for each response.
