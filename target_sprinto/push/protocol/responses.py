@@ -305,9 +305,11 @@ def objects(entries: Iterable[object]) -> tuple[dict[str, object], ...]:
 
 def proxy_refused(status: int) -> errors.ProxyRefused:
     """The error for a proxy's refusal, received as a response or while the tunnel was made."""
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+    if status in {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.UNAUTHORIZED}:
+        # tinyproxy rejects a wrong login with 401.
+        says = "rejects the login" if status == HTTPStatus.UNAUTHORIZED else "asks for a login"
         return errors.ProxyRefused(
-            "The proxy asks for a login (407); this request did not reach Sprinto.",
+            f"The proxy {says} ({status}); this request did not reach Sprinto.",
             "Check user and password in HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
         )
     return errors.ProxyRefused(
