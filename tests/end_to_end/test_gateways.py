@@ -169,18 +169,31 @@ def test_an_invalid_proxy_url_is_reported_without_its_password(door: FrontDoor, 
     assert "cr3t" not in finished.stderr
 
 
-@pytest.mark.parametrize(("operation", "status"), [("create", 403), ("create", 400), ("status", 401)])
+@pytest.mark.parametrize(
+    ("operation", "status", "code"),
+    [
+        ("create", 403, 1),
+        ("create", 400, 1),
+        ("create", 502, 75),
+        ("status", 401, 1),
+        ("push", 400, 1),
+        ("push", 413, 1),
+        ("push", 504, 75),
+    ],
+)
 def test_a_gateways_error_page_is_not_attributed_to_sprinto(
-    door: FrontDoor, operation: Operation, status: int
+    door: FrontDoor, operation: Operation, status: int, code: int
 ) -> None:
     html = b"<html><body>Blocked by policy</body></html>"
     door.sandbox.inject(
         Fault(operation, integration_id=door.integration_id, times=99, effect=Respond(status, body=html))
     )
-    finished = door.run(people(3))
-    assert finished.code == 1
+    finished = door.run(people(3), retry_timeout_seconds=1)
+    assert finished.code == code
     assert "so it may be a gateway's" in finished.error
     assert "API key" not in finished.error
+    assert "Sprinto's support" not in finished.error
+    assert "gateway" in finished.error.partition("may be a gateway's")[2]
 
 
 def test_creates_in_doubt_are_retried_at_growing_intervals(door: FrontDoor) -> None:

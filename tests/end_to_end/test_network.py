@@ -288,6 +288,18 @@ def test_a_proxy_that_requires_a_login_fails_at_once(secure_door: FrontDoor, tru
     assert secure_door.operations() == []
 
 
+def test_a_login_that_a_proxy_rejects_with_401_is_named(
+    secure_door: FrontDoor, trusted: dict[str, str]
+) -> None:
+    """As tinyproxy does."""
+    with serving(Proxy(refuse=401)) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(3), env=env)
+    assert finished.code == 1
+    assert "The proxy rejects the login (401)" in finished.error
+    assert "Check user and password in HTTPS_PROXY" in finished.error
+
+
 def test_a_proxy_that_denies_the_host_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
     with serving(Proxy(refuse=403)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
@@ -296,7 +308,7 @@ def test_a_proxy_that_denies_the_host_fails_at_once(secure_door: FrontDoor, trus
     assert "[proxy-refused]" in finished.error
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_busy_proxy_is_retried(secure_door: FrontDoor, trusted: dict[str, str], status: int) -> None:
     with serving(Proxy(refuse=status, refusals=2)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}

@@ -237,11 +237,22 @@ _MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
 """By status: the error, the rest of its message, and its hint unless it is the class's own."""
 
 
-_ALSO_FROM_GATEWAYS = (errors.Unauthorized, errors.BadRequest)
-"""Errors whose status a proxy or gateway may return, too, with its own body."""
+GATEWAY = "Check any proxy or gateway on the way, and `api_url`."
+NOT_JSON = ", in a response that is not JSON, so it may be a gateway's"
+_GATEWAY_HINTS: Mapping[type[errors.ApiError], str] = {
+    errors.Unauthorized: GATEWAY,
+    errors.BadRequest: GATEWAY,
+    errors.PageTooLarge: "Raise that gateway's body limit, or leave large fields out at the source.",
+    errors.ResponseLost: "Run again later; if it persists, check any proxy or gateway on the way.",
+}
+"""Hints for errors whose status a proxy or gateway may return, too, with its own body."""
 
-_GATEWAY = "Check any proxy or gateway on the way, and `api_url`."
 _CHECK_THE_WAY = "Check `region`, `api_url` and any proxy or gateway between this machine and Sprinto."
+
+
+def may_be_from_gateway(body: bytes) -> bool:
+    """Whether a response has a body, and it is not a JSON object as Sprinto's are."""
+    return bool(body.strip()) and not body.lstrip().startswith(b"{")
 
 
 def _refusal(
@@ -263,8 +274,8 @@ def _refusal(
             f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
         )
     kind, what, hint = _meaning(status, retry_after)
-    if kind in _ALSO_FROM_GATEWAYS and body.strip() and not body.lstrip().startswith(b"{"):
-        what, hint = ", in a response that is not JSON, so it may be a gateway's", _GATEWAY
+    if kind in _GATEWAY_HINTS and may_be_from_gateway(body):
+        what, hint = NOT_JSON, _GATEWAY_HINTS[kind]
     refusal = kind(f"{action}{what}.", hint)
     if kind is errors.Throttled:
         refusal.retry_after = retry_after
@@ -305,9 +316,11 @@ def objects(entries: Iterable[object]) -> tuple[dict[str, object], ...]:
 
 def proxy_refused(status: int) -> errors.ProxyRefused:
     """The error for a proxy's refusal, received as a response or while the tunnel was made."""
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+    if status in {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.UNAUTHORIZED}:
+        # tinyproxy rejects a wrong login with 401.
+        says = "rejects the login" if status == HTTPStatus.UNAUTHORIZED else "asks for a login"
         return errors.ProxyRefused(
-            "The proxy asks for a login (407); this request did not reach Sprinto.",
+            f"The proxy {says} ({status}); this request did not reach Sprinto.",
             "Check user and password in HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
         )
     return errors.ProxyRefused(

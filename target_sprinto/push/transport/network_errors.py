@@ -32,8 +32,8 @@ _HANDSHAKE_ENDED = (
 _CERTIFICATE_REQUIRED = ("CERTIFICATE_REQUIRED",)
 """Under TLS 1.3 a server sends this after the handshake, but before it reads a request."""
 
-_PROXY_BUSY = frozenset({429, 502, 503, 504})
-"""A proxy's responses to CONNECT that may be different a moment later."""
+_PROXY_BUSY = frozenset({429, 500, 502, 503, 504})
+"""A proxy's responses to CONNECT that may be different a moment later; tinyproxy's to a dead host is 500."""
 
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
