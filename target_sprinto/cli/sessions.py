@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -31,6 +32,7 @@ from target_sprinto.push.errors import (
     ProcessingTimeout,
     SessionEnded,
     SprintoError,
+    Throttled,
 )
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.retries import RetryPolicy
@@ -52,6 +54,8 @@ from target_sprinto.singer.settings.config_input import lasting
 from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.state.output import write_state
 from target_sprinto.singer.target import SprintoTarget
+
+_T = TypeVar("_T")
 
 _STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}
 """Colour by state."""
@@ -80,6 +84,15 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
     click.echo(f"{OK}: the API key is accepted for {client.address}.")
 
 
+def _read(call: Callable[[], _T]) -> _T:
+    """The result of a read. No setting limits its retries: it is for a person or a monitor."""
+    try:
+        return interruptible(call)
+    except Throttled as failure:
+        failure.advise("Run it again in a minute.")
+        raise
+
+
 @command("Show the integration's sessions.", "sprintoctl status --config config.json")
 @config_option()
 @json_option
@@ -90,11 +103,9 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
     """
     settings, client = configured(config)
     retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
-    integration = interruptible(lambda: client.integration_status(retry_policy))
+    integration = _read(lambda: client.integration_status(retry_policy))
     blocker = (
-        interruptible(lambda: find_active_session(client, retry_policy))
-        if integration.sessions.active != 0
-        else None
+        _read(lambda: find_active_session(client, retry_policy)) if integration.sessions.active != 0 else None
     )
     # Anything else is text of the server's, which might quote values.
     counts = {state: _count(count) for state, count in msgspec.structs.asdict(integration.sessions).items()}
@@ -134,7 +145,7 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     _, client = configured(config)
     age = timedelta(hours=hours)
     retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
-    events, _ = interruptible(lambda: cut_off(read_events(client, age, retry_policy)))
+    events, _ = _read(lambda: cut_off(read_events(client, age, retry_policy)))
     if not events:
         since = client.server_time() - age
         click.echo(

@@ -126,7 +126,7 @@ def test_a_single_record_that_nginx_finds_too_large(nginx: Nginx, policy: str) -
         run.assert_applied([*messages[:-2], STATE])
     else:
         error = run.assert_nothing(1).error
-        assert "too large even on its own, in a response that is not JSON, so it may be a gateway's" in error
+        assert "Sprinto or a gateway rejects this record as too large even on its own" in error
         assert "Raise that gateway's body limit" in error
         assert "input line 252" in error
     assert 413 in nginx.pages()
@@ -230,8 +230,7 @@ def test_a_page_that_lands_after_its_worker_was_killed(nginx: Nginx, parallel: i
 def test_a_page_that_nginx_itself_rejects(nginx: Nginx) -> None:
     nginx.serve(pages="return 400;")
     error = start_complete(nginx, people(3)).assert_nothing(1).error
-    assert "Page 1 (stream 'people', input line 2 to input line 4) was rejected" in error
-    assert "may be a gateway's" in error
+    assert "Sprinto or a gateway rejected page 1 (stream 'people', input line 2 to input line 4)" in error
     assert set(nginx.pages()) == {400}
 
 

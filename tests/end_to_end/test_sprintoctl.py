@@ -23,6 +23,8 @@ from tests.support.sandbox import Fault, Hang, Respond
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from target_sprinto.sandbox.operations import Operation
+
 ROOT = Path(__file__).parent.parent.parent
 # bash warns on stderr if a locale is not installed.
 ENV = {**os.environ, "NO_PROXY": "127.0.0.1", "LC_ALL": "C"}
@@ -216,6 +218,17 @@ def test_discard_of_an_applied_session_fails(door: FrontDoor) -> None:
         f"sprintoctl: Session {door.session().id} was not discarded: it is processed: what had been accepted"
         " was applied. `sprintoctl activity` shows what happened to it. [session-ended]\n"
     )
+
+
+@pytest.mark.parametrize(("name", "operation"), [("status", "integration_status"), ("activity", "activity")])
+def test_a_throttled_look_names_no_setting_of_a_run(door: FrontDoor, name: str, operation: Operation) -> None:
+    throttled = Respond(429, {"Retry-After": "600"})
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=throttled))
+    finished = sprintoctl(door, name, "--config", str(door.config()))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "[throttled]" in finished.stderr
+    assert "in a minute" in finished.stderr
+    assert "retry_timeout_seconds" not in finished.stderr
 
 
 def test_an_unconfirmed_discard_is_reported(door: FrontDoor) -> None:

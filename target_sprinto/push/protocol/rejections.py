@@ -17,7 +17,7 @@ from target_sprinto.push.errors import PageRefused
 from target_sprinto.push.protocol.encoding import FIELD_NAME
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Page
-from target_sprinto.push.protocol.responses import GATEWAY, NOT_JSON, may_be_from_gateway
+from target_sprinto.push.protocol.responses import GATEWAY, may_be_from_gateway
 from target_sprinto.push.text import fitting, listed, pluralize, quoted
 
 KnownField = Callable[[str, str], "str | None"]
@@ -64,19 +64,16 @@ def no_field(_entity_type: str, _spelt: str) -> str | None:
 
 def describe_rejection(page: Page, refusal: PageRefused, known_field: KnownField) -> PageRefused:
     """The rejection in actionable form: where the page came from, and what is known about its records."""
-    named = f"page {page.number}"
+    span = f"rejected page {page.number}"
     if page.items[0].origin is not None:
-        named += f" ({places(page)})"
+        span += f" ({places(page)})"
     if known_field is no_field:
         known_field = _fields_of(page)
-    message, hint = f"Sprinto rejected {named} and named no record.", _UNNAMED
+    message, hint = f"Sprinto {span} and named no record.", _UNNAMED
     if may_be_from_gateway(refusal.response):
-        message, hint = f"P{named[1:]} was rejected{NOT_JSON}.", GATEWAY
+        message, hint = f"Sprinto or a gateway {span}: the response is not JSON.", GATEWAY
     if refusal.details:
-        message, hint = (
-            f"Sprinto rejected {named}: {describe_details(page, refusal.details, known_field)}.",
-            "",
-        )
+        message, hint = f"Sprinto {span}: {describe_details(page, refusal.details, known_field)}.", ""
     described = PageRefused(message, hint, refusal.details, refusal.response)
     described.status = refusal.status
     return described

@@ -269,10 +269,10 @@ def _refusal(
         about, ids = "integration", "`integration_id`"
         if "{}" in operation.path:
             about, ids = "session", "the session's id, `integration_id`"
-        return errors.NotFound(
-            f"{action}: the {about} does not exist there.",
-            f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
-        )
+        what, hint = f": the {about} does not exist there", f"Check {ids}, `region` and `api_url`"
+        if may_be_from_gateway(body):
+            what, hint = NOT_JSON, f"Check any gateway on the way, {ids}, `region` and `api_url`"
+        return errors.NotFound(f"{action}{what}.", f"{hint} (which ends in /api/external/push).")
     kind, what, hint = _meaning(status, retry_after)
     if kind in _GATEWAY_HINTS and may_be_from_gateway(body):
         what, hint = NOT_JSON, _GATEWAY_HINTS[kind]

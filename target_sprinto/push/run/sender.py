@@ -24,7 +24,7 @@ from target_sprinto.push.protocol.find_rejects import (
 )
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.rejections import describe_details, describe_rejection
-from target_sprinto.push.protocol.responses import NOT_JSON, objects
+from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.run.observer import Rejects
 from target_sprinto.push.run.run_options import RunOptions
@@ -177,9 +177,10 @@ class PageSender:
         if isinstance(failure, PageRefused):
             raise describe_rejection(page, failure, self.options.known_field) from None
         if isinstance(failure, PageTooLarge):
-            by, whose = ("", NOT_JSON) if failure.hint else ("by Sprinto ", "")
+            # Only the response of a gateway has a hint.
+            by = "Sprinto or a gateway" if failure.hint else "Sprinto"
             raise errors.RecordTooLarge(
-                f"This record is rejected {by}as too large even on its own{whose}: {page.items[0].origin},"
+                f"{by} rejects this record as too large even on its own: {page.items[0].origin},"
                 f" {len(page.items[0].body):,} bytes.",
                 failure.hint,
             ) from None
