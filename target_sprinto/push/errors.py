@@ -255,7 +255,7 @@ class NotDiscarded(SprintoError, code="not-discarded"):
 class CountMismatch(SprintoError, code="count-mismatch"):
     """Sprinto's counts differ from what was sent. Temporary if a page in doubt was sent again."""
 
-    hint = "Run again; if it persists, check whether a gateway repeats requests, or ask Sprinto's support."
+    hint = "Run again; if it persists, ask Sprinto's support."
     temporary: bool | None = None
 
 
