@@ -205,7 +205,8 @@ def test_nginx_restarts_while_a_page_is_in_flight(nginx: Nginx, parallel: int, h
         nginx.end(signal.SIGQUIT)
         nginx.start()
     stderr = run.assert_applied(people(950))
-    assert ("Checking whether Sprinto received" in stderr) == (how == "kill")
+    # A graceful stop closes idle connections, and a page may be on its way on one of those.
+    assert how != "kill" or "Checking whether Sprinto received" in stderr
     if how == "kill":
         assert ("has arrived" if moment == "after" else "has not arrived") in stderr
     assert nginx.door.sandbox.fired(nginx.door.integration_id)
