@@ -100,9 +100,9 @@ class PageSender:
         self._conventions = IndexConventions()
         self._rejects_lock = threading.Lock()
 
-    def encode(self, pending: PendingPage, *, may_compress: bool = True) -> None:
+    def encode(self, pending: PendingPage) -> None:
         """Encode the page, and compress it unless that is disabled."""
-        pending.gzipped = may_compress and self._compress
+        pending.gzipped = self._compress
         body = pending.page.encode()
         pending.body = compressed(body) if pending.gzipped else body
 
@@ -162,7 +162,7 @@ class PageSender:
         if step is NextStep.RESOLVE:
             return InDoubt(failure)
         if step is NextStep.SEND_UNCOMPRESSED:
-            self.encode(pending, may_compress=False)
+            pending.body, pending.gzipped = page.encode(), False
             return self.send(pending)
         if step is NextStep.FIND_REJECTS and rejects is not None:
             return self._split(pending, failure, rejects)
