@@ -60,11 +60,13 @@ def probe(
     except Exception as bug:  # noqa: BLE001 - reported as a bug, once the session is discarded
         failure = InternalError(bug)
     finally:
-        questions.evidence.discarded, session_outcome = session.discard()
+        ends = session.discard()
+    questions.evidence.discarded = all(end.is_discarded for end in ends)
+    session_outcome = " ".join(end.sentence for end in ends) or "No session was opened."
     if failure is not None:
         failure.session_outcome = session_outcome
     elif not questions.evidence.discarded:
-        failure = NotDiscarded(session_outcome, temporary=session.temporary)
+        failure = NotDiscarded(session_outcome, temporary=any(end.temporary for end in ends))
     return ProbeResult(questions.evidence, session_outcome, failure, session.left_open)
 
 

@@ -20,7 +20,7 @@ from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.discarding import discard_session
+from target_sprinto.push.run.discarding import DiscardResult, discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.opening_conflict import ConflictPolicy
 from target_sprinto.push.transport.background import (
@@ -46,8 +46,6 @@ class ProbedSession:
         self.reference = f"{reference_prefix}/{uuid.uuid4()}"
         self.id = ""
         self.left_open: list[str] = []
-        self.temporary = False
-        """Whether the reason why a discard was not confirmed is temporary."""
         self._reference_prefix = reference_prefix
         self._client = client
         self._retry_policy = retry_policy
@@ -129,8 +127,8 @@ class ProbedSession:
         """Wait for a call, and return its result."""
         return result_of(call, self._check)
 
-    def discard(self) -> tuple[bool, str]:
-        """Discard every session; return whether all are certainly discarded, and the outcome.
+    def discard(self) -> list[DiscardResult]:
+        """Discard every session that was opened, or may have been.
 
         Takes no longer than the contract allows a run after an error, or after a signal. Errors on the way
         are not raised: they become part of the outcome.
@@ -143,12 +141,9 @@ class ProbedSession:
         ]
         # The second one first: while its outcome is unknown, the active session keeps it from being opened.
         opened = reversed(list(zip(self._openings, deadlines, strict=False)))
-        ends = [end for opening, deadline in opened if (end := self._end(opening, deadline))]
-        if not ends:
-            return True, "No session was opened."
-        return all(certain for certain, _ in ends), " ".join(sentence for _, sentence in ends)
+        return [end for opening, deadline in opened if (end := self._end(opening, deadline))]
 
-    def _end(self, opening: SessionOpener, deadline: Deadline) -> tuple[bool, str] | None:
+    def _end(self, opening: SessionOpener, deadline: Deadline) -> DiscardResult | None:
         """The outcome of one `create`; None if it definitely opened no session."""
         try:
             session = opening.resolve(deadline)
@@ -158,12 +153,12 @@ class ProbedSession:
             log.warning("Could not determine whether the session was opened.")
             session = None
         if session is None:
-            return False, opening.describe_unknown(self._client.server_time() + SESSION_EXPIRES_AFTER)
+            until = self._client.server_time() + SESSION_EXPIRES_AFTER
+            return DiscardResult(None, opening.describe_unknown(until))
         result = discard_session(self._client, session.id, session.expiry, deadline)
-        self.temporary |= result.temporary
         if result.state is None:
             self.left_open.append(session.id)
-        return result.is_discarded, result.sentence
+        return result
 
     def _start_push(
         self, retry_policy: RetryPolicy, body: bytes, encoding: str | None = None

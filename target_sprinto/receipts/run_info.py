@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
-from target_sprinto.push.protocol.digests import page_digest
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.receipts import document as receipt
@@ -75,7 +75,7 @@ def unsent(page: Page) -> receipt.Page:
         number=page.number,
         entities=len(page.items),
         bytes=len(body),
-        sha256=page_digest(body),
+        sha256=hashlib.sha256(body).hexdigest(),
         first_line=first.line,
         first_place=first.batch_place,
         last_line=last.line,

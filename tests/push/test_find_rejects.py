@@ -61,7 +61,8 @@ def settle(page: Page, sprinto: Refusing, conventions: IndexConventions) -> tupl
         if details is None:
             accepted += [item.origin for item in part.page.items]
             rejected += part.suspects
-            conventions.rule_out(part.first, part.page)
+            if part.first is not None:
+                conventions.rule_out(part.first, part.page)
             continue
         division = split_rejected(part, PageRefused("", details=tuple(details)), conventions, no_field)
         rejected += division.blamed

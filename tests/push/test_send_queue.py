@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import ResponseLost
+from target_sprinto.push.protocol.find_rejects import Split, SubPage
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.run.send_queue import SendQueue
-from target_sprinto.push.run.sender import Accepted, InDoubt, Retry, Split
+from target_sprinto.push.run.sender import Accepted, InDoubt, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +76,7 @@ class Sender:
         if outcome == "throttled":
             return Retry(0.001, slow_down=True)
         if outcome == "divided" and len(page.items) > 1:
-            return Split(list(page.halves()))
+            return Split([SubPage(half) for half in page.halves()])
         if outcome in {"lost", "stale", "stale, arrived"}:
             loss = ResponseLost("The connection broke.")
             loss.connection_was_stale = outcome != "lost"

@@ -27,7 +27,7 @@ class NextStep(enum.Enum):
 
     RETRY = enum.auto()
     SLOW_DOWN = enum.auto()
-    """Retry, with fewer pages in flight (see `throttle.py`)."""
+    """Retry, with fewer pages in flight (see `pages_in_flight.py`)."""
     RESOLVE = enum.auto()
     SEND_UNCOMPRESSED = enum.auto()
     FIND_REJECTS = enum.auto()

@@ -8,11 +8,6 @@ from collections import Counter, defaultdict
 from target_sprinto.push.protocol.pages import Page
 
 
-def page_digest(body: bytes) -> str:
-    """The digest of one page: of its uncompressed body (`Page.encode`)."""
-    return hashlib.sha256(body).hexdigest()
-
-
 class EntityDigests:
     """One digest for each entity type: of its entities' JSON bytes, joined by newlines, as pages are added.
 

@@ -10,7 +10,7 @@ would still be in the rest. If it is rejected, the page is halved, and each half
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -86,38 +86,42 @@ class FirstRejection(NamedTuple):
 
 @dataclass(eq=False)
 class SubPage:
-    """A rejected page without its `suspects`: if it is accepted, they were the invalid records."""
+    """A `full` page without its `suspects`: if its `page` is accepted, they were the invalid records.
 
-    page: Page
-    first: FirstRejection
-    suspects: list[Reject] = field(default_factory=list)
-    full: Page | None = None
+    `first` is the rejection that it goes back to; None for a page that was not rejected.
+    """
+
+    full: Page
+    first: FirstRejection | None = None
+    suspects: Sequence[Reject] = ()
+
+    def __post_init__(self) -> None:
+        suspected = {id(suspect.item) for suspect in self.suspects}
+        rest = tuple(item for item in self.full.items if id(item) not in suspected)
+        self.page = Page(self.full.number, rest) if suspected else self.full
 
 
-class Division(NamedTuple):
-    """What to send instead, and the definitely invalid records: those that were rejected alone."""
+class Split(NamedTuple):
+    """What to send instead of a page, and the definitely invalid records: those that were rejected alone."""
 
-    parts: list[SubPage]
-    blamed: list[Reject]
+    parts: Sequence[SubPage]
+    blamed: Sequence[Reject] = ()
 
 
 def split_rejected(
     part: SubPage, refusal: ApiError, conventions: IndexConventions, known_field: KnownField
-) -> Division:
+) -> Split:
     """What to send instead of a rejected page."""
-    page, full = part.page, part.full or part.page
-    code, details = refusal.code, refusal.details
+    full, code, details = part.full, refusal.code, refusal.details
     if len(full.items) == 1:
         detail = details[0] if details else {}
         alone = _reject(full.items[0], code, detail, known_field)
-        return Division([], [alone if detail else alone._replace(response=_kept(refusal.response))])
-    named = [] if part.suspects else conventions.match(page, details)
+        return Split([], [alone if detail else alone._replace(response=_kept(refusal.response))])
+    named = [] if part.suspects else conventions.match(full, details)
     if named:
-        blamed = {id(item) for item, _ in named}
-        rest = Page(page.number, tuple(item for item in page.items if id(item) not in blamed))
         suspects = [_reject(item, code, detail, known_field) for item, detail in named]
-        return Division([SubPage(rest, part.first, suspects, full)], [])
-    return Division([SubPage(half, part.first) for half in full.halves()], [])
+        return Split([SubPage(full, part.first, suspects)])
+    return Split([SubPage(half, part.first) for half in full.halves()])
 
 
 def items_at(

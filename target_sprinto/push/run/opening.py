@@ -76,7 +76,7 @@ class SessionOpener:
                 )
             except ApiError as failure:
                 if isinstance(failure, errors.Conflict) or (
-                    lost is None and self._conflict.is_in_the_way(failure)
+                    lost is None and self._conflict.may_be_in_the_way(failure)
                 ):
                     own = self._clear_conflict(failure, lost)
                     if own is not None:

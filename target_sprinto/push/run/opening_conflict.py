@@ -82,12 +82,10 @@ class ConflictResolver:
         """Whether the run waits for other sessions."""
         return self._policy.choice is OnActiveSession.WAIT
 
-    def is_in_the_way(self, failure: ApiError) -> bool:
-        """Whether a create failed because of another session, or may have while waiting."""
-        busy = isinstance(failure, errors.Throttled) or (
-            self._is_waiting and isinstance(failure, errors.NotConnected)
-        )
-        return isinstance(failure, errors.Conflict) or (self.waits_for_others and busy)
+    def may_be_in_the_way(self, failure: ApiError) -> bool:
+        """Whether the run waits for other sessions, and one may be why a create failed without a 409."""
+        busy = (errors.Throttled, errors.NotConnected) if self._is_waiting else errors.Throttled
+        return self.waits_for_others and isinstance(failure, busy)
 
     def clear_the_way(self, failure: ApiError) -> None:
         """Return once `create` is worth retrying. Raises SessionConflict if it is not.

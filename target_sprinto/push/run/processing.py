@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from math import inf
 
@@ -60,13 +61,9 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
 def _compare_applied(staged: StagedSession, response: SessionStatus | None, processed: SessionStatus) -> None:
     """Compare the counts at `processed`, and check that those of the close's response were not higher."""
     session_outcome = f"This was seen only after session {staged.id} was applied."
-    if response is not None:
-        try:
-            above = staged.compare(response) is Comparison.DIFFERENT
-        except errors.UnexpectedResponse:
-            # The response may have no counts; those at `processed` decide.
-            above = False
-        if above:
+    # The response may have no counts; those at `processed` decide.
+    with suppress(errors.UnexpectedResponse):
+        if response is not None and staged.compare(response) is Comparison.DIFFERENT:
             staged.report_mismatch(response, session_outcome)
     if staged.compare(processed) is not Comparison.EQUAL:
         staged.report_mismatch(processed, session_outcome)

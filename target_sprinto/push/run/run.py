@@ -194,9 +194,7 @@ class Run:
                 raise errors.ConfigError(
                     "`finish` was called while a push reads its records.", "Call it after the push."
                 )
-            self._require_unfinished()
-            if page := self._builder.flush():
-                self._send_page(page)
+            self.flush()
             with self._blocked():
                 return self._session.finish()
 

@@ -23,10 +23,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from target_sprinto.push.errors import ApiError, ResponseLost
-from target_sprinto.push.protocol.find_rejects import SubPage
+from target_sprinto.push.protocol.find_rejects import Split, SubPage
 from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE, Page
 from target_sprinto.push.protocol.pages_in_flight import Throttle
-from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split
+from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck, start_thread
 
 _MAX_HELD_BYTES = 40_000_000
@@ -66,7 +66,7 @@ class SendQueue:
 
     def put(self, page: Page, check: InterruptCheck) -> None:
         """Enqueue a page, waiting while the queue is full. Raises a page's failure, or that of `check`."""
-        pending = PendingPage(page, (page.number,))
+        pending = PendingPage(SubPage(page), (page.number,))
         # Encode here: compression leaves the GIL to the sending threads, one more hand-over would not.
         self._sender.encode(pending)
         while not self._try_enqueue(pending):
@@ -168,7 +168,8 @@ class SendQueue:
         # Sizes repeat after that many pages. With more pages in flight than sizes, waiting does not help.
         apart = float("inf") if self._parallel > MAX_DISTINGUISHABLE else MAX_DISTINGUISHABLE
         must_wait = any(
-            pending.full_page.may_overlap(other.full_page)
+            # The records taken out of a page may have to be sent after all.
+            pending.part.full.may_overlap(other.part.full)
             or abs(pending.page.number - other.page.number) >= apart
             for other in self._in_flight
         )
@@ -209,10 +210,8 @@ class SendQueue:
             # Its parts are not copies of the lost page.
             self._confirm_at_the_end()
         self._pending.remove(pending)
-        for index, one in enumerate(split.parts):
-            part = one if isinstance(one, SubPage) else None
-            page = one.page if isinstance(one, SubPage) else one
-            self._insert(PendingPage(page, (*pending.place, index), part))
+        for index, part in enumerate(split.parts):
+            self._insert(PendingPage(part, (*pending.place, index)))
 
     def _resolve_in_doubt(self) -> bool:
         """Resolve the pages in doubt: no other is in flight, and none is sent meanwhile.

@@ -19,6 +19,7 @@ from target_sprinto.push.protocol.find_rejects import (
     FirstRejection,
     IndexConventions,
     Reject,
+    Split,
     SubPage,
     split_rejected,
 )
@@ -50,12 +51,6 @@ class InDoubt(NamedTuple):
     failure: ApiError
 
 
-class Split(NamedTuple):
-    """Other pages are to be sent in the page's place, possibly none."""
-
-    parts: Sequence[Page | SubPage]
-
-
 SendOutcome = Accepted | Retry | InDoubt | Split
 
 
@@ -66,23 +61,22 @@ class PendingPage:
     `body` is the encoded request body, if there is one yet.
     """
 
-    page: Page
+    part: SubPage
     place: tuple[int, ...]
-    part: SubPage | None = None
     sent_at: float = 0.0
     body: bytes = b""
     gzipped: bool = False
     backoff: Backoff | None = None
 
     @property
+    def page(self) -> Page:
+        """What is sent."""
+        return self.part.page
+
+    @property
     def held_bytes(self) -> int:
         """Bytes that it keeps in memory."""
         return self.page.held_bytes + len(self.body)
-
-    @property
-    def full_page(self) -> Page:
-        """The page with the records taken out of it, which may have to be sent after all."""
-        return self.part.full if self.part and self.part.full else self.page
 
 
 @dataclass(eq=False)
@@ -106,9 +100,9 @@ class PageSender:
         self._conventions = IndexConventions()
         self._rejects_lock = threading.Lock()
 
-    def encode(self, pending: PendingPage, *, may_compress: bool = True) -> None:
+    def encode(self, pending: PendingPage) -> None:
         """Encode the page, and compress it unless that is disabled."""
-        pending.gzipped = may_compress and self._compress
+        pending.gzipped = self._compress
         body = pending.page.encode()
         pending.body = compressed(body) if pending.gzipped else body
 
@@ -119,9 +113,9 @@ class PageSender:
         """
         if pending.backoff is None:
             page = pending.page
-            if pending.part is None and len(page.items) > 1 and self.staged.resembles_resent(page):
+            if pending.part.first is None and len(page.items) > 1 and self.staged.resembles_resent(page):
                 # The page was built before the other was lost; its halves have other counts.
-                return Split(list(page.halves()))
+                return Split([SubPage(half) for half in page.halves()])
             pending.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
         if not pending.body or (pending.gzipped and not self._compress):
             # It is a part of a page, or another page has shown that compressed ones are rejected.
@@ -146,9 +140,9 @@ class PageSender:
             if rejects is None:
                 return
             rejects.accepted(page)
-            if part is not None:
-                if part.suspects:
-                    self._confirm(part.suspects, rejects)
+            if part.suspects:
+                self._confirm(part.suspects, rejects)
+            if part.first is not None:
                 self._conventions.rule_out(part.first, page)
 
     def _after(self, failure: ApiError, pending: PendingPage, backoff: Backoff) -> SendOutcome:
@@ -168,12 +162,12 @@ class PageSender:
         if step is NextStep.RESOLVE:
             return InDoubt(failure)
         if step is NextStep.SEND_UNCOMPRESSED:
-            self.encode(pending, may_compress=False)
+            pending.body, pending.gzipped = page.encode(), False
             return self.send(pending)
         if step is NextStep.FIND_REJECTS and rejects is not None:
             return self._split(pending, failure, rejects)
         if step is NextStep.HALVE:
-            return Split(list(page.halves()))
+            return Split([SubPage(half) for half in page.halves()])
         if isinstance(failure, PageRefused):
             raise describe_rejection(page, failure, self.options.known_field) from None
         if isinstance(failure, PageTooLarge):
@@ -188,8 +182,9 @@ class PageSender:
 
     def _split(self, pending: PendingPage, failure: ApiError, rejects: Rejects) -> SendOutcome:
         """Find the records that caused the rejection."""
-        page = pending.page
-        part = pending.part or SubPage(page, FirstRejection(page, failure.details))
+        part = pending.part
+        if part.first is None:
+            part = SubPage(part.full, FirstRejection(part.full, failure.details))
         with self._rejects_lock:
             if part.suspects:
                 rejects.withdraw(part.suspects)
@@ -200,7 +195,7 @@ class PageSender:
             for one in split.parts:
                 if one.suspects:
                     rejects.keep(one.suspects)
-        return Split(split.parts)
+        return split
 
     def _confirm(self, blamed: Sequence[Reject], rejects: Rejects) -> None:
         self.settled += len(blamed)
