@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,8 +15,7 @@ from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.input.messages import encode
 from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
-from target_sprinto.singer.schemas.entity_schemas import EntitySchema
-from target_sprinto.singer.settings.settings import OnDeletedRecord
+from target_sprinto.singer.settings.settings import OnDeletedRecord, Settings
 from target_sprinto.singer.state.final_state import FinalState
 
 
@@ -25,7 +24,6 @@ class Intake:
     """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
     `line` returns the number of the current input line, from 1. `records` counts those of the input.
-    `needs_keys`: whether records are passed on with their entity key, if their type has one.
     """
 
     run: Run | OfflineRun
@@ -33,16 +31,15 @@ class Intake:
     line: Callable[[], int]
     counts: InputCounts
     final_state: FinalState
-    needs_keys: bool
-    on_deleted_record: OnDeletedRecord
-    entity_schemas: Mapping[str, EntitySchema]
+    settings: Settings
     expectations: Expectations
     records: int = 0
 
     def __post_init__(self) -> None:
         keep = self.rejects is not None and self.rejects.keeps_originals
         self.add = self.expectations.before(self._add_with_original if keep else self.run.add_valid)
-        self.needs_keys = self.needs_keys or self.rejects is not None
+        self.needs_keys = self.settings.max_parallel_pages > 1 or self.rejects is not None
+        """Whether records are passed on with their entity key, if their type has one."""
         self.left_out: Counter[tuple[str, str]] = Counter()
         """By stream and stream map: records that the map filtered out, and deleted ones that were skipped."""
         self._key_properties: dict[str, tuple[str, ...]] = {}
@@ -100,9 +97,9 @@ class Intake:
 
         Raises DeletedRecord if the user has not decided.
         """
-        if self.on_deleted_record is OnDeletedRecord.FAIL:
+        if self.settings.on_deleted_record is OnDeletedRecord.FAIL:
             raise DeletedRecord(stream)
-        if self.on_deleted_record is OnDeletedRecord.SEND:
+        if self.settings.on_deleted_record is OnDeletedRecord.SEND:
             return False
         self.counts.skipped[stream] += 1
         return True

@@ -33,7 +33,7 @@ class SprintoSink(BatchSink):
         self.record_counter_metric.tags[metrics.Tag.STREAM] = shown(self.stream_name)
         self.entity_type = target.settings.stream_types.of(self.stream_name) or self.stream_name
         self.intake = target.intake
-        self.entity = target.intake.entity_schemas.get(self.entity_type)
+        self.entity = target.settings.entity_schemas.get(self.entity_type)
         self._page_size = target.settings.page_size
         self._keys = tuple(self.key_properties)
         self.intake.register(self.entity_type, self._keys)

@@ -110,9 +110,7 @@ class SprintoTarget(ConfiguredTarget):
             line=partial(attrgetter("line"), self.reader),
             counts=self._counts,
             final_state=self._final_state,
-            needs_keys=settings.max_parallel_pages > 1,
-            on_deleted_record=settings.on_deleted_record,
-            entity_schemas=settings.entity_schemas,
+            settings=settings,
             expectations=self._expectations,
         )
         self.streams = Streams(
