@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from target_sprinto.push.run.run import Run
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.input.messages import encode
+from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
 from target_sprinto.singer.settings.settings import OnDeletedRecord, Settings
 from target_sprinto.singer.state.final_state import FinalState
@@ -23,12 +23,12 @@ from target_sprinto.singer.state.final_state import FinalState
 class Intake:
     """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
-    `line` returns the number of the current input line, from 1. `records` counts those of the input.
+    `reader` has the number of the current input line. `records` counts those of the input.
     """
 
     run: Run | OfflineRun
     rejects: RejectedRecords | None
-    line: Callable[[], int]
+    reader: SprintoReader
     counts: InputCounts
     final_state: FinalState
     settings: Settings

@@ -218,8 +218,8 @@ class Stream:
         intake = self.intake
         intake.count(self.name, raw)
         if intake.rejects is None:
-            return Source(self.name, intake.line(), batch_place)
+            return Source(self.name, intake.reader.line, batch_place)
         original = None
         if intake.rejects.keeps_originals:
             original = Original((message or raw).strip(), self.schema, self.key_properties, bool(message))
-        return Source(self.name, intake.line(), batch_place, intake.records, original)
+        return Source(self.name, intake.reader.line, batch_place, intake.records, original)

@@ -101,7 +101,7 @@ class RunEnd:
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = explained(failure)
         if isinstance(failure, InputError) and failure.line is None:
-            failure.line = self.intake.line()
+            failure.line = self.intake.reader.line
         if isinstance(failure, SprintoError):
             failure.session_outcome, failure.result = session_outcome, result
             advise(failure)
@@ -169,7 +169,7 @@ class RunEnd:
             return RecordedOutcome("dry-run", code, rejected, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
-            if not self.intake.line():
+            if not self.intake.reader.line:
                 log.warning("The input is empty: no message arrived. Check the tap, and what pipes it in.")
             log.info("No records: no session was opened.", extra=log_fields(summary))
         elif self.disposition is Finish.HOLD:

@@ -106,7 +106,7 @@ class SprintoSink(BatchSink):
         if source := context.get("source"):
             return cast("Source", source)
         original = Original(body, encode(self.original_schema), list(self._keys))
-        return Source(self.stream_name, self.intake.line(), original=original)
+        return Source(self.stream_name, self.intake.reader.line, original=original)
 
     def _reject_not_finite(self, record: dict[str, Any], fields: set[str], source: Source) -> None:
         key = self.intake.key(self.entity_type, self._keys, record) if fields.isdisjoint(self._keys) else None

@@ -167,7 +167,7 @@ class Streams(dict[str, Stream]):
             for name, doubt in doubts(rule, tap_stream, fields):
                 if (tap_stream, name) not in self._doubted:
                     self._doubted.add((tap_stream, name))
-                    log.warning("Input line %d: %s", self.intake.line(), doubt)
+                    log.warning("Input line %d: %s", self.intake.reader.line, doubt)
             if not stream_map.flattening_enabled:
                 schema = mapped_schema(schema, rule, stream_map.raw_schema)
         if "$schema" not in stream_map.raw_schema:

@@ -19,8 +19,6 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from operator import attrgetter
 from typing import Any
 
 from target_sprinto.console import log_failure
@@ -107,7 +105,7 @@ class SprintoTarget(ConfiguredTarget):
         self.intake = Intake(
             run=self.run,
             rejects=self.rejects,
-            line=partial(attrgetter("line"), self.reader),
+            reader=self.reader,
             counts=self._counts,
             final_state=self._final_state,
             settings=settings,
