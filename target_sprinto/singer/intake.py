@@ -49,12 +49,6 @@ class Intake:
         if self._key_properties.setdefault(entity_type, key_properties) != key_properties:
             self._key_properties[entity_type] = ()
 
-    def count(self, stream: str, raw: bytes) -> None:
-        """Count a record of the input, given as JSON."""
-        self.records += 1
-        self.counts.records[stream] += 1
-        self.final_state.add_record(stream, raw)
-
     def _add_with_original(self, entity_type: str, body: bytes, source: Source, key: object = None) -> None:
         """Add a record whose original stays in memory until it is accepted: a map may send little of it."""
         kept = source.original.record if source.original is not None else body

@@ -216,7 +216,9 @@ class Stream:
     def _source(self, raw: bytes, batch_place: str = "", message: bytes = b"") -> Source:
         """Count a record. `message` is its whole line, if that has to be kept."""
         intake = self.intake
-        intake.count(self.name, raw)
+        intake.records += 1
+        intake.counts.records[self.name] += 1
+        intake.final_state.add_record(self.name, raw)
         if intake.rejects is None:
             return Source(self.name, intake.reader.line, batch_place)
         original = None
