@@ -98,23 +98,21 @@ class RunEnd:
         command = how_to_discard(left_open, self.config_files)
         sentences = (described, command, self._left_behind(failure, result))
         session_outcome = " ".join(filter(None, sentences))
-        if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
-            failure = explained(failure)
-        if isinstance(failure, InputError) and failure.line is None:
-            failure.line = self.intake.reader.line
-        if isinstance(failure, SprintoError):
-            failure.session_outcome, failure.result = session_outcome, result
-            advise(failure)
-            name_blocker(failure, self.config_files)
+        error = explained(failure) if isinstance(failure, Exception) else None
+        if isinstance(error, InputError) and error.line is None:
+            error.line = self.intake.reader.line
+        if error is not None:
+            error.session_outcome, error.result = session_outcome, result
+            advise(error)
+            name_blocker(error, self.config_files)
         elif session_outcome:
             log.error("%s", session_outcome)
-        known = failure if isinstance(failure, SprintoError) else None
         outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
-        ending = RecordedOutcome(outcome, self._exit_code(known), known, response_kept=self.responses.written)
+        ending = RecordedOutcome(outcome, self._exit_code(error), error, response_kept=self.responses.written)
         # The remaining time counts from the signal.
         left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
         self._close(ending, left)
-        return failure
+        return failure if error is None else error
 
     def _close(self, ending: RecordedOutcome, seconds: float) -> None:
         if self.report is not None:
