@@ -92,7 +92,7 @@ class SprintoTarget(ConfiguredTarget):
         settings, run_uuid = self.settings, str(uuid.uuid4())
         self.client = config_input.client_of(settings)
         self._config_identities = identities(config_names)
-        self._config_files = config_input.lasting(config_names)
+        config_files = config_input.lasting(config_names)
         self._fields = FieldPaths()
         self._counts = InputCounts()
         self._final_state = FinalState()
@@ -100,7 +100,14 @@ class SprintoTarget(ConfiguredTarget):
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
         self._expectations = Expectations({}, {})
-        self.rejects = self._rejected_records(run_uuid, at_sprinto=run is None)
+        self.rejects: RejectedRecords | None = None
+        if run is not None:
+            self.rejects = RejectedRecords(None, sys.maxsize)
+        elif settings.diverts:
+            path = settings.rejects_dir / f"{run_uuid}.singer"
+            self.rejects = RejectedRecords(path, settings.max_rejects, config_files)
+        elif settings.dry_run:
+            self.rejects = RejectedRecords(None, settings.max_rejects)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
         self.intake = Intake(
             run=self.run,
@@ -129,17 +136,8 @@ class SprintoTarget(ConfiguredTarget):
             signals=self._signals,
             sinks=self._sinks_active,
             disposition=settings.finish,
-            config_files=self._config_files,
+            config_files=config_files,
         )
-
-    def _rejected_records(self, run_uuid: str, *, at_sprinto: bool) -> RejectedRecords | None:
-        settings = self.settings
-        if not at_sprinto:
-            return RejectedRecords(None, sys.maxsize)
-        if not (settings.diverts or settings.dry_run):
-            return None
-        path = settings.rejects_dir / f"{run_uuid}.singer" if settings.diverts else None
-        return RejectedRecords(path, settings.max_rejects, self._config_files)
 
     def _run_at_sprinto(self, run_uuid: str) -> Run:
         settings = self.settings
