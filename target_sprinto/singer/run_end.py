@@ -23,9 +23,7 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
-from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.result import RunOutcome, RunResult
-from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import ReceiptOutcome
@@ -53,7 +51,6 @@ class RunEnd:
     `config_files` are named in the commands that messages suggest.
     """
 
-    run: Run | OfflineRun
     client: ApiClient
     intake: Intake
     responses: ResponseFile
@@ -84,10 +81,10 @@ class RunEnd:
         deadline = Deadline(seconds, self.signals.check, timings.signal_shutdown_timeout)
         self.signals.must_exit_in(timings.shutdown_timeout + _LAST_LINE_SECONDS)
         try:
-            result = self.run.abort(deadline)
+            result = self.intake.run.abort(deadline)
         except BaseException:
             # A second Ctrl-C, if no command line handles the signals.
-            log.error("Interrupted while ending: session %s may still be open.", self.run.open_session)  # noqa: TRY400 - no traceback
+            log.error("Interrupted while ending: session %s may still be open.", self.intake.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
         self._log_metrics()

@@ -127,7 +127,6 @@ class SprintoTarget(ConfiguredTarget):
             fields=self._fields,
         )
         self._ending = RunEnd(
-            run=self.run,
             client=self.client,
             intake=self.intake,
             responses=ResponseFile(settings.rejects_dir / f"{run_uuid}.response.json"),
