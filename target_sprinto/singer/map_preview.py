@@ -76,8 +76,7 @@ def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> No
             "Fix the stream map or the records; or set `on_invalid_record` to `divert`.",
         )
     rejects.raise_if_more_than(settings.max_rejects)
-    minimums = {name: wanted.min_records for name, wanted in settings.expect.items()}
-    RunOptions(expected=minimums, rejects=rejects).require_expected(run.counts)
+    RunOptions(expected=run.expectations.minimums(), rejects=rejects).require_expected(run.counts)
 
 
 def document(
