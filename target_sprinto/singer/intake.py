@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
 
-from target_sprinto.errors import DeletedRecord
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
@@ -15,7 +14,7 @@ from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.input.messages import encode
 from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
-from target_sprinto.singer.settings.settings import OnDeletedRecord, Settings
+from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.state.final_state import FinalState
 
 
@@ -85,15 +84,3 @@ class Intake:
         field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
         problems = getattr(problem, "problems", ())
         self.rejects.add(Rejected(source, entity_type, key, problem.code, field, issue, problems=problems))
-
-    def skips_deleted(self, stream: str) -> bool:
-        """Whether to skip a record marked as deleted, if a map does not read the mark; counts it if so.
-
-        Raises DeletedRecord if the user has not decided.
-        """
-        if self.settings.on_deleted_record is OnDeletedRecord.FAIL:
-            raise DeletedRecord(stream)
-        if self.settings.on_deleted_record is OnDeletedRecord.SEND:
-            return False
-        self.counts.skipped[stream] += 1
-        return True
