@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,6 @@ from target_sprinto import strict_json
 from target_sprinto.errors import EntityMismatch, SettingsError
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.schemas import schema_limits
 from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
 
@@ -135,8 +134,3 @@ def _read(path: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError(f"{named} is not UTF-8") from None
-
-
-def similar_type(entity_type: str, known: Iterable[str]) -> str | None:
-    """The entity type with a schema that a name without a schema probably means."""
-    return next((one for one in known if within_one_edit(one.lower(), entity_type.lower())), None)
