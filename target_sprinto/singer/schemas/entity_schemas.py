@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib import resources
 from itertools import islice
@@ -18,6 +17,7 @@ from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
 from target_sprinto.singer.schemas import schema_limits
 from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
+from target_sprinto.singer.schemas.schema_parts import properties_of
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
@@ -53,8 +53,7 @@ class EntitySchema:
         self.entity_type = entity_type
         self.schema, self.key = given.schema, given.key
         self._errors = SchemaErrors(self.schema, self._compiled, self._cost, _compile)
-        properties = self.schema.get("properties")
-        self.fields: dict[str, Any] = properties if isinstance(properties, dict) else {}
+        self.fields = properties_of(self.schema)
         self.required = list(dict.fromkeys([*given.key, *self.schema.get("required", [])]))
         self.closed = (
             self.schema.get("additionalProperties") is False and "patternProperties" not in self.schema
@@ -114,9 +113,7 @@ def read(setting: object) -> dict[str, Any]:
 def bundled_user() -> dict[str, Any]:
     """Key and JSON Schema of Sprinto's documented `User`."""
     bundled = resources.files("target_sprinto.singer.schemas") / "user_entity_schema.json"
-    text = bundled.read_text(encoding="utf-8")
-    rules: dict[str, Any] = json.loads(text)
-    return rules
+    return msgspec.json.decode(bundled.read_bytes(), type=dict[str, Any])
 
 
 def _read(path: str) -> str:
