@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
@@ -20,6 +19,7 @@ from target_sprinto.errors import ExpectationNotMet
 from target_sprinto.push.text import quoted, short, shown
 from target_sprinto.receipts.receipt_file import Applied
 from target_sprinto.similar_names import nearest_first
+from target_sprinto.singer.input.messages import decode_object
 from target_sprinto.singer.settings.settings import Expectation
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 MAX_UNIQUE_VALUES = 1_000_000
 """For all unique fields of a run together: about 70 MB of digests."""
 
-_decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 
@@ -118,7 +117,7 @@ class Expectations:
                 "Check the tap's selection; if the high number is correct, raise `max_records`.",
             )
         if wanted.unique:
-            record = _decode(body)
+            record = decode_object(body)
             for field in wanted.unique:
                 if field in record:
                     self._never_seen.discard((name, field))
