@@ -105,7 +105,10 @@ class RunEnd:
         elif session_outcome:
             log.error("%s", session_outcome)
         outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
-        ending = RecordedOutcome(outcome, self._exit_code(error), error, response_kept=self.responses.written)
+        exit_code = error.exit_code if error is not None else None
+        if self.signals.first is not None:
+            exit_code = 128 + self.signals.first
+        ending = RecordedOutcome(outcome, exit_code, error, response_kept=self.responses.written)
         # The remaining time counts from the signal.
         left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
         self._close(ending, left)
@@ -132,12 +135,6 @@ class RunEnd:
                 sentences.append(f"The records listed above would be rejected{incomplete}.")
         sentences.append(self.responses.keep(failure, rejected))
         return " ".join(filter(None, sentences))
-
-    def _exit_code(self, failure: SprintoError | None) -> int | None:
-        """The exit code of the command line."""
-        if self.signals.first is not None:
-            return 128 + self.signals.first
-        return failure.exit_code if failure is not None else None
 
     def _seconds_left(self, min_share: float) -> float:
         """The contract counts from the signal, which may be noticed late; `min_share` of it is kept."""
