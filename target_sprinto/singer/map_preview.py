@@ -52,9 +52,8 @@ class PreviewRun(OfflineRun):
         """Take one record. Raises RecordTooLarge or ExpectationNotMet."""
         self._checked(entity_type, body, origin, key)
 
-    def _add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        super().add_valid(entity_type, body, origin, key)
-        source: Source = origin  # type: ignore[assignment] # the target's own
+    def _add(self, entity_type: str, body: bytes, source: Source, key: object) -> None:
+        super().add_valid(entity_type, body, source, key)
         place, record = (source.stream, source.map), decode_object(body)
         self.counts[entity_type] += 1
         self.sent[place] += 1

@@ -34,14 +34,13 @@ class SprintoSink(BatchSink):
         self.entity_type = target.settings.stream_types.of(self.stream_name) or self.stream_name
         self.intake = target.intake
         self.entity = target.settings.entity_schemas.get(self.entity_type)
-        self._page_size = target.settings.page_size
         self._keys = tuple(self.key_properties)
         self.intake.register(self.entity_type, self._keys)
 
     @property
     def max_size(self) -> int:
         """Records of a page, 100 by default."""
-        return self._page_size
+        return self.intake.settings.page_size
 
     def get_validator(self) -> RecordValidator | None:
         """The stream's compiled validator; None under `validate_records: false`.
