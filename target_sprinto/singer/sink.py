@@ -84,18 +84,19 @@ class SprintoSink(BatchSink):
 
     def add(self, record: dict[str, Any], body: bytes, source: Source) -> None:
         """Add a record, whose JSON is `body`, to the run's page if it is valid; otherwise reject it."""
-        intake = self.intake
-        key = intake.key(self.entity_type, self._keys, record)
+        key = self.intake.key(self.entity_type, self._keys, record)
         try:
             self._require_valid(record, body)
-            self.count()
-            intake.add(self.entity_type, body, source, key)
-        except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
-            intake.reject(problem, source, self.entity_type, key)
+        except (InvalidRecord, MissingKeyProperty) as problem:
+            self.intake.reject(problem, source, self.entity_type, key)
+        else:
+            self.add_valid(body, source, key)
 
     def add_valid(self, body: bytes, source: Source, key: object) -> None:
-        """Add a record that is known to be valid; reject one that is too large for a page."""
-        self.count()
+        """Count and add a record that is known to be valid; reject one that is too large for a page."""
+        self._counted += 1
+        if self._counted >= _COUNT_EVERY:
+            self._report_count()
         try:
             self.intake.add(self.entity_type, body, source, key)
         except RecordTooLarge as problem:
@@ -127,12 +128,6 @@ class SprintoSink(BatchSink):
                     f"a record of stream {quoted(self.stream_name)} lacks its key property {quoted(name)}.",
                     "Fix the tap; or name the right ones with `__key_properties__` in the stream map.",
                 )
-
-    def count(self) -> None:
-        """Count a record that may be sent."""
-        self._counted += 1
-        if self._counted >= _COUNT_EVERY:
-            self._report_count()
 
     def finish_count(self) -> None:
         """Log the SDK's record metric. Its `clean_up` only does so up to 0.54."""
