@@ -63,12 +63,12 @@ class Intake:
         """Whether a key identifies the entities of this type."""
         return bool(self._key_properties[entity_type])
 
-    def key(self, entity_type: str, key_properties: tuple[str, ...], record: dict[str, Any]) -> object:
+    def key(self, entity_type: str, record: dict[str, Any]) -> object:
         """The record's entity key, without the type; None if it has none, or if none is needed."""
         if not (self.needs_keys and self.has_key(entity_type)):
             return None
         try:
-            values = tuple([record[name] for name in key_properties])
+            values = tuple([record[name] for name in self._key_properties[entity_type]])
         except KeyError:
             return None
         try:

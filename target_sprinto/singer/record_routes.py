@@ -112,7 +112,7 @@ class Route:
         elif writer is not None:
             keyed = writer.write(fields_of(raw, writer.reads))
         try:
-            key = self._intake.key(self.entity_type, self.keys, decode_object(keyed or b"{}"))
+            key = self._intake.key(self.entity_type, decode_object(keyed or b"{}"))
         except ValueError:
             key = None
         self._intake.reject(problem, source, self.entity_type, key)

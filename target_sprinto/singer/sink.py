@@ -84,7 +84,7 @@ class SprintoSink(BatchSink):
 
     def add(self, record: dict[str, Any], body: bytes, source: Source) -> None:
         """Add a record, whose JSON is `body`, to the run's page if it is valid; otherwise reject it."""
-        key = self.intake.key(self.entity_type, self._keys, record)
+        key = self.intake.key(self.entity_type, record)
         try:
             self._require_valid(record, body)
         except (InvalidRecord, MissingKeyProperty) as problem:
@@ -109,7 +109,7 @@ class SprintoSink(BatchSink):
         return Source(self.stream_name, self.intake.reader.line, original=original)
 
     def _reject_not_finite(self, record: dict[str, Any], fields: set[str], source: Source) -> None:
-        key = self.intake.key(self.entity_type, self._keys, record) if fields.isdisjoint(self._keys) else None
+        key = self.intake.key(self.entity_type, record) if fields.isdisjoint(self._keys) else None
         problem = InvalidRecord(
             f"the stream map of stream {quoted(self.stream_name)} returned NaN or Infinity.",
             _HINT,
