@@ -151,7 +151,7 @@ class Streams(dict[str, Stream]):
         """The route of one map's records; None if they are not sent."""
         stream = stream_map.stream_alias
         if isinstance(stream_map, RemoveRecordTransform):
-            if stream in self.settings.stream_types.names:
+            if stream in self.settings.entity_types:
                 log.warning(
                     "Stream %s is not sent: `entity_types` names it, and `stream_maps` leaves it out.",
                     quoted(stream),
