@@ -41,8 +41,6 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], Non
         try:
             _require_start()
             return run()
-        except SprintoError as failure:
-            error = failure
         except OSError as problem:
             error = OutputNotWritten(problem) if problem.errno in _WRITING_FAILED else explained(problem)
         except Exception as bug:  # noqa: BLE001 - reported as a bug, without its text

@@ -202,7 +202,9 @@ class DemoFailed(SprintoError, code="demo-failed"):
 
 
 def explained(problem: Exception) -> SprintoError:
-    """The error to raise instead of an exception that is not ours."""
+    """The error to report for an exception: itself if it is ours."""
+    if isinstance(problem, SprintoError):
+        return problem
     if isinstance(problem, MemoryError):
         return ResourcesExhausted("Memory ran out.", "Give the process more of it, or send smaller records.")
     if isinstance(problem, RuntimeError) and "start new thread" in str(problem):

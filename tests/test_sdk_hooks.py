@@ -126,7 +126,7 @@ def test_a_sinks_counter_logs_its_records_when_closed(caplog: pytest.LogCaptureF
     sink = target.get_sink("people", schema={"properties": {"a": {"type": "string"}}}, key_properties=[])
     assert isinstance(sink, SprintoSink)
     for _ in range(3):
-        sink.count()
+        sink.process_record({"a": "x"}, {})
     assert not _counted(caplog)
     with caplog.at_level(logging.INFO):
         sink.finish_count()

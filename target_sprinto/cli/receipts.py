@@ -27,8 +27,6 @@ from target_sprinto.signals import process_signals
 from target_sprinto.singer.input.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
 
-_UNSIGNED = "It is unsigned: anyone with write access to the file can change it and its checksum."
-
 
 @command(
     "Check receipts: signature, chain, input.",
@@ -67,7 +65,7 @@ def _signature_of(document: Receipt, public_key: PublicKey | None) -> str:
     if public_key is not None:
         return f"The receipt is signed with the key {signing.keys().id_of(public_key)}."
     if document.signed_by is None:
-        return _UNSIGNED
+        return "It is unsigned: anyone with write access to the file can change it and its checksum."
     return f"It names the key {document.signed_by} as its signer; use --public-key FILE to check that."
 
 

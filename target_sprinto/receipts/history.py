@@ -60,7 +60,7 @@ def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
         ("PIPELINE, ENTITY TYPE", "LAST APPLIED", "AGE", "RECORDS, NEWEST FIRST", "LAST ENDED RUN", "REJECTS")
     ]
     for one in series:
-        last = one.applied[-1] if one.applied else None
+        last, ended = one.applied[-1] if one.applied else None, one.runs[-1]
         counts = [str(run.accepted[one.entity_type]) for run in one.applied[: -_RUNS_SHOWN - 1 : -1]]
         rows.append(
             (
@@ -68,7 +68,7 @@ def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
                 minute(last.ended_at) if last else "never",
                 length(now - last.ended_at) if last else "-",
                 " ".join(counts) or "-",
-                outcome(one.runs[-1]),
+                f"{ended.outcome} [{ended.error}]" if ended.error else ended.outcome,
                 str(last.rejects) if last else "-",
             )
         )
@@ -142,11 +142,6 @@ def _labels(one: Series, **more: str) -> dict[str, str]:
 def _escaped(labels: Mapping[str, str]) -> str:
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
     return ",".join(f'{name}="{value.translate(escapes)}"' for name, value in labels.items())
-
-
-def outcome(run: PastRun) -> str:
-    """A run's outcome, with its error code."""
-    return f"{run.outcome} [{run.error}]" if run.error else run.outcome
 
 
 def minute(moment: datetime) -> str:

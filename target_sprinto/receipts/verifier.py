@@ -38,13 +38,10 @@ class ReceiptVerifier(OfflineRun):
         """Take one record. Raises ReceiptDiffers with the first page that differs, or Matched."""
         self._gathered += 1
         super().add_valid(entity_type, body, origin, key)
-        if self._gathered == self._next_size:
-            super().flush()
-
-    @property
-    def _next_size(self) -> int:
         pages = self._receipt.pages
-        return pages[self._made].entities if self._made < len(pages) else 1
+        size = pages[self._made].entities if self._made < len(pages) else 1
+        if self._gathered == size:
+            super().flush()
 
     def flush(self) -> None:
         """Do nothing: pages are closed where the run closed them."""

@@ -31,11 +31,10 @@ _CONFLICT_HINTS = {
 
 def advise(failure: SprintoError) -> SprintoError:
     """The error, with a hint that names settings. A hint for the specific case is otherwise kept."""
-    if isinstance(failure, SessionConflict) and failure.policy in _CONFLICT_HINTS:
-        failure.advise(_CONFLICT_HINTS[failure.policy])
-        return failure
     hint = failure.hint
-    if hint == type(failure).hint:
+    if isinstance(failure, SessionConflict):
+        hint = _CONFLICT_HINTS.get(failure.policy, hint)
+    elif hint == type(failure).hint:
         hint = _HINTS.get(failure.code, hint)
     for argument, setting in _SETTINGS.items():
         hint = hint.replace(argument, setting)

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
@@ -20,6 +19,7 @@ from target_sprinto.errors import ExpectationNotMet
 from target_sprinto.push.text import quoted, short, shown
 from target_sprinto.receipts.receipt_file import Applied
 from target_sprinto.similar_names import nearest_first
+from target_sprinto.singer.input.messages import decode_object
 from target_sprinto.singer.settings.settings import Expectation
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 MAX_UNIQUE_VALUES = 1_000_000
 """For all unique fields of a run together: about 70 MB of digests."""
 
-_decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 
@@ -49,7 +48,6 @@ class Expectations:
         self._applied = applied
         self._counts: Counter[str] = Counter()
         self._seen: dict[tuple[str, str], set[bytes]] = {}
-        self._unique_values = 0
         self._never_seen = {(name, field) for name, wanted in expect.items() for field in wanted.unique}
         compared = compared_types(expect)
         if holds and compared:
@@ -118,7 +116,7 @@ class Expectations:
                 "Check the tap's selection; if the high number is correct, raise `max_records`.",
             )
         if wanted.unique:
-            record = _decode(body)
+            record = decode_object(body)
             for field in wanted.unique:
                 if field in record:
                     self._never_seen.discard((name, field))
@@ -135,8 +133,7 @@ class Expectations:
                 "Fix it at the source, or take the field out of `unique`.",
             )
         seen.add(digest)
-        self._unique_values += 1
-        if self._unique_values > MAX_UNIQUE_VALUES:
+        if sum(map(len, self._seen.values())) > MAX_UNIQUE_VALUES:
             raise ExpectationNotMet(
                 f"`unique` is checked for at most {MAX_UNIQUE_VALUES:,} values in a run.",
                 "Name fewer fields in `unique`, or split the input.",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from target_sprinto.errors import DeletedRecord
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.input.messages import encode
+from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
-from target_sprinto.singer.schemas.entity_schemas import EntitySchema
-from target_sprinto.singer.settings.settings import OnDeletedRecord
+from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.state.final_state import FinalState
 
 
@@ -24,25 +22,23 @@ from target_sprinto.singer.state.final_state import FinalState
 class Intake:
     """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
-    `line` returns the number of the current input line, from 1. `records` counts those of the input.
-    `needs_keys`: whether records are passed on with their entity key, if their type has one.
+    `reader` has the number of the current input line. `records` counts those of the input.
     """
 
     run: Run | OfflineRun
     rejects: RejectedRecords | None
-    line: Callable[[], int]
+    reader: SprintoReader
     counts: InputCounts
     final_state: FinalState
-    needs_keys: bool
-    on_deleted_record: OnDeletedRecord
-    entity_schemas: Mapping[str, EntitySchema]
+    settings: Settings
     expectations: Expectations
     records: int = 0
 
     def __post_init__(self) -> None:
         keep = self.rejects is not None and self.rejects.keeps_originals
         self.add = self.expectations.before(self._add_with_original if keep else self.run.add_valid)
-        self.needs_keys = self.needs_keys or self.rejects is not None
+        self.needs_keys = self.settings.max_parallel_pages > 1 or self.rejects is not None
+        """Whether records are passed on with their entity key, if their type has one."""
         self.left_out: Counter[tuple[str, str]] = Counter()
         """By stream and stream map: records that the map filtered out, and deleted ones that were skipped."""
         self._key_properties: dict[str, tuple[str, ...]] = {}
@@ -51,12 +47,6 @@ class Intake:
         """Note a stream's key properties. If streams of one type disagree, its entities have no key."""
         if self._key_properties.setdefault(entity_type, key_properties) != key_properties:
             self._key_properties[entity_type] = ()
-
-    def count(self, stream: str, raw: bytes) -> None:
-        """Count a record of the input, given as JSON."""
-        self.records += 1
-        self.counts.records[stream] += 1
-        self.final_state.add_record(stream, raw)
 
     def _add_with_original(self, entity_type: str, body: bytes, source: Source, key: object = None) -> None:
         """Add a record whose original stays in memory until it is accepted: a map may send little of it."""
@@ -73,12 +63,12 @@ class Intake:
         """Whether a key identifies the entities of this type."""
         return bool(self._key_properties[entity_type])
 
-    def key(self, entity_type: str, key_properties: tuple[str, ...], record: dict[str, Any]) -> object:
+    def key(self, entity_type: str, record: dict[str, Any]) -> object:
         """The record's entity key, without the type; None if it has none, or if none is needed."""
         if not (self.needs_keys and self.has_key(entity_type)):
             return None
         try:
-            values = tuple([record[name] for name in key_properties])
+            values = tuple([record[name] for name in self._key_properties[entity_type]])
         except KeyError:
             return None
         try:
@@ -94,15 +84,3 @@ class Intake:
         field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
         problems = getattr(problem, "problems", ())
         self.rejects.add(Rejected(source, entity_type, key, problem.code, field, issue, problems=problems))
-
-    def skips_deleted(self, stream: str) -> bool:
-        """Whether to skip a record marked as deleted, if a map does not read the mark; counts it if so.
-
-        Raises DeletedRecord if the user has not decided.
-        """
-        if self.on_deleted_record is OnDeletedRecord.FAIL:
-            raise DeletedRecord(stream)
-        if self.on_deleted_record is OnDeletedRecord.SEND:
-            return False
-        self.counts.skipped[stream] += 1
-        return True

@@ -52,9 +52,8 @@ class PreviewRun(OfflineRun):
         """Take one record. Raises RecordTooLarge or ExpectationNotMet."""
         self._checked(entity_type, body, origin, key)
 
-    def _add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        super().add_valid(entity_type, body, origin, key)
-        source: Source = origin  # type: ignore[assignment] # the target's own
+    def _add(self, entity_type: str, body: bytes, source: Source, key: object) -> None:
+        super().add_valid(entity_type, body, source, key)
         place, record = (source.stream, source.map), decode_object(body)
         self.counts[entity_type] += 1
         self.sent[place] += 1
@@ -76,8 +75,7 @@ def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> No
             "Fix the stream map or the records; or set `on_invalid_record` to `divert`.",
         )
     rejects.raise_if_more_than(settings.max_rejects)
-    minimums = {name: wanted.min_records for name, wanted in settings.expect.items()}
-    RunOptions(expected=minimums, rejects=rejects).require_expected(run.counts)
+    RunOptions(expected=run.expectations.minimums(), rejects=rejects).require_expected(run.counts)
 
 
 def document(

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 from singer_sdk.mapper import SameRecordTransform, StreamMap
 
-from target_sprinto.errors import InvalidRecord
+from target_sprinto.errors import DeletedRecord, InvalidRecord
 from target_sprinto.push.errors import RecordTooLarge, SprintoError
 from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted
@@ -31,6 +31,7 @@ from target_sprinto.singer.mapping.sdk_mapping import copied_fields, map_record
 from target_sprinto.singer.rejects.rejected_records import Source
 from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.schemas.typed_decoder import typed_decoder
+from target_sprinto.singer.settings.settings import OnDeletedRecord
 from target_sprinto.singer.sink import SprintoSink
 
 
@@ -111,7 +112,7 @@ class Route:
         elif writer is not None:
             keyed = writer.write(fields_of(raw, writer.reads))
         try:
-            key = self._intake.key(self.entity_type, self.keys, decode_object(keyed or b"{}"))
+            key = self._intake.key(self.entity_type, decode_object(keyed or b"{}"))
         except ValueError:
             key = None
         self._intake.reject(problem, source, self.entity_type, key)
@@ -205,10 +206,17 @@ class Stream:
             yield route, (replace(source, map=route.name) if len(self.routes) > 1 else source)
 
     def _without_deleted(self, routes: Sequence[Route], source: Source) -> Sequence[Route]:
-        """The routes for a record that is marked as deleted. Raises DeletedRecord."""
+        """The routes for a record that is marked as deleted; counts it if any are left out.
+
+        Raises DeletedRecord if a map does not read the mark, and the user has not decided.
+        """
         reading = [route for route in routes if route.reads_deletion]
-        if len(reading) == len(routes) or not self.intake.skips_deleted(self.name):
+        choice = self.intake.settings.on_deleted_record
+        if len(reading) == len(routes) or choice is OnDeletedRecord.SEND:
             return routes
+        if choice is OnDeletedRecord.FAIL:
+            raise DeletedRecord(self.name)
+        self.intake.counts.skipped[self.name] += 1
         for route, own in self._each(routes, source):
             self.intake.left_out[own.stream, own.map] += not route.reads_deletion
         return reading
@@ -216,10 +224,12 @@ class Stream:
     def _source(self, raw: bytes, batch_place: str = "", message: bytes = b"") -> Source:
         """Count a record. `message` is its whole line, if that has to be kept."""
         intake = self.intake
-        intake.count(self.name, raw)
+        intake.records += 1
+        intake.counts.records[self.name] += 1
+        intake.final_state.add_record(self.name, raw)
         if intake.rejects is None:
-            return Source(self.name, intake.line(), batch_place)
+            return Source(self.name, intake.reader.line, batch_place)
         original = None
         if intake.rejects.keeps_originals:
             original = Original((message or raw).strip(), self.schema, self.key_properties, bool(message))
-        return Source(self.name, intake.line(), batch_place, intake.records, original)
+        return Source(self.name, intake.reader.line, batch_place, intake.records, original)

@@ -23,9 +23,7 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
-from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.result import RunOutcome, RunResult
-from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import ReceiptOutcome
@@ -53,7 +51,6 @@ class RunEnd:
     `config_files` are named in the commands that messages suggest.
     """
 
-    run: Run | OfflineRun
     client: ApiClient
     intake: Intake
     responses: ResponseFile
@@ -84,10 +81,10 @@ class RunEnd:
         deadline = Deadline(seconds, self.signals.check, timings.signal_shutdown_timeout)
         self.signals.must_exit_in(timings.shutdown_timeout + _LAST_LINE_SECONDS)
         try:
-            result = self.run.abort(deadline)
+            result = self.intake.run.abort(deadline)
         except BaseException:
             # A second Ctrl-C, if no command line handles the signals.
-            log.error("Interrupted while ending: session %s may still be open.", self.run.open_session)  # noqa: TRY400 - no traceback
+            log.error("Interrupted while ending: session %s may still be open.", self.intake.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
         self._log_metrics()
@@ -98,23 +95,24 @@ class RunEnd:
         command = how_to_discard(left_open, self.config_files)
         sentences = (described, command, self._left_behind(failure, result))
         session_outcome = " ".join(filter(None, sentences))
-        if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
-            failure = explained(failure)
-        if isinstance(failure, InputError) and failure.line is None:
-            failure.line = self.intake.line()
-        if isinstance(failure, SprintoError):
-            failure.session_outcome, failure.result = session_outcome, result
-            advise(failure)
-            name_blocker(failure, self.config_files)
+        error = explained(failure) if isinstance(failure, Exception) else None
+        if isinstance(error, InputError) and error.line is None:
+            error.line = self.intake.reader.line
+        if error is not None:
+            error.session_outcome, error.result = session_outcome, result
+            advise(error)
+            name_blocker(error, self.config_files)
         elif session_outcome:
             log.error("%s", session_outcome)
-        known = failure if isinstance(failure, SprintoError) else None
         outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
-        ending = RecordedOutcome(outcome, self._exit_code(known), known, response_kept=self.responses.written)
+        exit_code = error.exit_code if error is not None else None
+        if self.signals.first is not None:
+            exit_code = 128 + self.signals.first
+        ending = RecordedOutcome(outcome, exit_code, error, response_kept=self.responses.written)
         # The remaining time counts from the signal.
         left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
         self._close(ending, left)
-        return failure
+        return failure if error is None else error
 
     def _close(self, ending: RecordedOutcome, seconds: float) -> None:
         if self.report is not None:
@@ -137,12 +135,6 @@ class RunEnd:
                 sentences.append(f"The records listed above would be rejected{incomplete}.")
         sentences.append(self.responses.keep(failure, rejected))
         return " ".join(filter(None, sentences))
-
-    def _exit_code(self, failure: SprintoError | None) -> int | None:
-        """The exit code of the command line."""
-        if self.signals.first is not None:
-            return 128 + self.signals.first
-        return failure.exit_code if failure is not None else None
 
     def _seconds_left(self, min_share: float) -> float:
         """The contract counts from the signal, which may be noticed late; `min_share` of it is kept."""
@@ -169,7 +161,7 @@ class RunEnd:
             return RecordedOutcome("dry-run", code, rejected, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
-            if not self.intake.line():
+            if not self.intake.reader.line:
                 log.warning("The input is empty: no message arrived. Check the tap, and what pipes it in.")
             log.info("No records: no session was opened.", extra=log_fields(summary))
         elif self.disposition is Finish.HOLD:

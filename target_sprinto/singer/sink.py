@@ -33,15 +33,14 @@ class SprintoSink(BatchSink):
         self.record_counter_metric.tags[metrics.Tag.STREAM] = shown(self.stream_name)
         self.entity_type = target.settings.stream_types.of(self.stream_name) or self.stream_name
         self.intake = target.intake
-        self.entity = target.intake.entity_schemas.get(self.entity_type)
-        self._page_size = target.settings.page_size
+        self.entity = target.settings.entity_schemas.get(self.entity_type)
         self._keys = tuple(self.key_properties)
         self.intake.register(self.entity_type, self._keys)
 
     @property
     def max_size(self) -> int:
         """Records of a page, 100 by default."""
-        return self._page_size
+        return self.intake.settings.page_size
 
     def get_validator(self) -> RecordValidator | None:
         """The stream's compiled validator; None under `validate_records: false`.
@@ -85,18 +84,19 @@ class SprintoSink(BatchSink):
 
     def add(self, record: dict[str, Any], body: bytes, source: Source) -> None:
         """Add a record, whose JSON is `body`, to the run's page if it is valid; otherwise reject it."""
-        intake = self.intake
-        key = intake.key(self.entity_type, self._keys, record)
+        key = self.intake.key(self.entity_type, record)
         try:
             self._require_valid(record, body)
-            self.count()
-            intake.add(self.entity_type, body, source, key)
-        except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
-            intake.reject(problem, source, self.entity_type, key)
+        except (InvalidRecord, MissingKeyProperty) as problem:
+            self.intake.reject(problem, source, self.entity_type, key)
+        else:
+            self.add_valid(body, source, key)
 
     def add_valid(self, body: bytes, source: Source, key: object) -> None:
-        """Add a record that is known to be valid; reject one that is too large for a page."""
-        self.count()
+        """Count and add a record that is known to be valid; reject one that is too large for a page."""
+        self._counted += 1
+        if self._counted >= _COUNT_EVERY:
+            self._report_count()
         try:
             self.intake.add(self.entity_type, body, source, key)
         except RecordTooLarge as problem:
@@ -106,10 +106,10 @@ class SprintoSink(BatchSink):
         if source := context.get("source"):
             return cast("Source", source)
         original = Original(body, encode(self.original_schema), list(self._keys))
-        return Source(self.stream_name, self.intake.line(), original=original)
+        return Source(self.stream_name, self.intake.reader.line, original=original)
 
     def _reject_not_finite(self, record: dict[str, Any], fields: set[str], source: Source) -> None:
-        key = self.intake.key(self.entity_type, self._keys, record) if fields.isdisjoint(self._keys) else None
+        key = self.intake.key(self.entity_type, record) if fields.isdisjoint(self._keys) else None
         problem = InvalidRecord(
             f"the stream map of stream {quoted(self.stream_name)} returned NaN or Infinity.",
             _HINT,
@@ -128,12 +128,6 @@ class SprintoSink(BatchSink):
                     f"a record of stream {quoted(self.stream_name)} lacks its key property {quoted(name)}.",
                     "Fix the tap; or name the right ones with `__key_properties__` in the stream map.",
                 )
-
-    def count(self) -> None:
-        """Count a record that may be sent."""
-        self._counted += 1
-        if self._counted >= _COUNT_EVERY:
-            self._report_count()
 
     def finish_count(self) -> None:
         """Log the SDK's record metric. Its `clean_up` only does so up to 0.54."""

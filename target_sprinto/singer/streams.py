@@ -151,7 +151,7 @@ class Streams(dict[str, Stream]):
         """The route of one map's records; None if they are not sent."""
         stream = stream_map.stream_alias
         if isinstance(stream_map, RemoveRecordTransform):
-            if stream in self.settings.stream_types.names:
+            if stream in self.settings.entity_types:
                 log.warning(
                     "Stream %s is not sent: `entity_types` names it, and `stream_maps` leaves it out.",
                     quoted(stream),
@@ -167,7 +167,7 @@ class Streams(dict[str, Stream]):
             for name, doubt in doubts(rule, tap_stream, fields):
                 if (tap_stream, name) not in self._doubted:
                     self._doubted.add((tap_stream, name))
-                    log.warning("Input line %d: %s", self.intake.line(), doubt)
+                    log.warning("Input line %d: %s", self.intake.reader.line, doubt)
             if not stream_map.flattening_enabled:
                 schema = mapped_schema(schema, rule, stream_map.raw_schema)
         if "$schema" not in stream_map.raw_schema:

@@ -19,8 +19,6 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from operator import attrgetter
 from typing import Any
 
 from target_sprinto.console import log_failure
@@ -94,7 +92,7 @@ class SprintoTarget(ConfiguredTarget):
         settings, run_uuid = self.settings, str(uuid.uuid4())
         self.client = config_input.client_of(settings)
         self._config_identities = identities(config_names)
-        self._config_files = config_input.lasting(config_names)
+        config_files = config_input.lasting(config_names)
         self._fields = FieldPaths()
         self._counts = InputCounts()
         self._final_state = FinalState()
@@ -102,17 +100,22 @@ class SprintoTarget(ConfiguredTarget):
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
         self._expectations = Expectations({}, {})
-        self.rejects = self._rejected_records(run_uuid, at_sprinto=run is None)
+        self.rejects: RejectedRecords | None = None
+        if run is not None:
+            self.rejects = RejectedRecords(None, sys.maxsize)
+        elif settings.diverts:
+            path = settings.rejects_dir / f"{run_uuid}.singer"
+            self.rejects = RejectedRecords(path, settings.max_rejects, config_files)
+        elif settings.dry_run:
+            self.rejects = RejectedRecords(None, settings.max_rejects)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
         self.intake = Intake(
             run=self.run,
             rejects=self.rejects,
-            line=partial(attrgetter("line"), self.reader),
+            reader=self.reader,
             counts=self._counts,
             final_state=self._final_state,
-            needs_keys=settings.max_parallel_pages > 1,
-            on_deleted_record=settings.on_deleted_record,
-            entity_schemas=settings.entity_schemas,
+            settings=settings,
             expectations=self._expectations,
         )
         self.streams = Streams(
@@ -124,7 +127,6 @@ class SprintoTarget(ConfiguredTarget):
             fields=self._fields,
         )
         self._ending = RunEnd(
-            run=self.run,
             client=self.client,
             intake=self.intake,
             responses=ResponseFile(settings.rejects_dir / f"{run_uuid}.response.json"),
@@ -133,17 +135,8 @@ class SprintoTarget(ConfiguredTarget):
             signals=self._signals,
             sinks=self._sinks_active,
             disposition=settings.finish,
-            config_files=self._config_files,
+            config_files=config_files,
         )
-
-    def _rejected_records(self, run_uuid: str, *, at_sprinto: bool) -> RejectedRecords | None:
-        settings = self.settings
-        if not at_sprinto:
-            return RejectedRecords(None, sys.maxsize)
-        if not (settings.diverts or settings.dry_run):
-            return None
-        path = settings.rejects_dir / f"{run_uuid}.singer" if settings.diverts else None
-        return RejectedRecords(path, settings.max_rejects, self._config_files)
 
     def _run_at_sprinto(self, run_uuid: str) -> Run:
         settings = self.settings

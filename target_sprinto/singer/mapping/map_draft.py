@@ -13,7 +13,7 @@ from typing import Any
 
 from target_sprinto.push.text import in_columns
 from target_sprinto.singer.mapping.map_rules import reading, text_of
-from target_sprinto.singer.mapping.tap_sample import MAX_RECORDS, Path, StreamSample
+from target_sprinto.singer.mapping.tap_sample import MAX_RECORDS, Path, StreamSample, fields_in
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import types_of
 
@@ -85,7 +85,7 @@ def type_of(stream: str, entities: Mapping[str, EntitySchema]) -> str | None:
 
 def draft(sample: StreamSample, entity: EntitySchema) -> list[Proposal]:
     """A proposal for each field of the entity type, in its order."""
-    sources = {path: (schema, may_be_null) for path, schema, may_be_null in sample.fields()}
+    sources = {path: (schema, may_be_null) for path, schema, may_be_null in fields_in(sample.schema)}
     return [_propose(field, sample, entity, sources) for field in entity.fields]
 
 
@@ -217,6 +217,6 @@ def as_table(
     ]
     yield from (f"  {line}" for line in in_columns(rows))
     used = {one.source for one in proposals if one.rule not in {None, UNDECIDED}}
-    left = [name for path, _, _ in sample.fields() if (name := ".".join(path)) not in used]
+    left = [name for path, _, _ in fields_in(sample.schema) if (name := ".".join(path)) not in used]
     if left:
         yield f"  Not sent: {', '.join(left)}"

@@ -34,10 +34,6 @@ class StreamSample:
     present: Counter[Path] = field(default_factory=Counter)
     _words: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set), repr=False)
 
-    def fields(self) -> Iterator[tuple[Path, dict[str, Any], bool]]:
-        """Every field but objects: its path, its schema, and whether an object around it may be null."""
-        yield from _fields(self.schema, (), parent_may_be_null=False)
-
     def add(self, record: dict[str, Any]) -> None:
         """Count a record, and inspect the first MAX_RECORDS."""
         self.records += 1
@@ -83,14 +79,15 @@ class _Catalog(msgspec.Struct):
     streams: list[_Entry]
 
 
-def _fields(
-    schema: object, path: Path, *, parent_may_be_null: bool
+def fields_in(
+    schema: object, path: Path = (), *, parent_may_be_null: bool = False
 ) -> Iterator[tuple[Path, dict[str, Any], bool]]:
+    """Every field but objects: its path, its schema, and whether an object around it may be null."""
     for name, inner in properties_of(schema).items():
         here = (*path, name)
         if properties_of(inner) and len(here) < _MAX_DEPTH:
             may_be_null = parent_may_be_null or "null" in types_of(inner)
-            yield from _fields(inner, here, parent_may_be_null=may_be_null)
+            yield from fields_in(inner, here, parent_may_be_null=may_be_null)
         elif isinstance(inner, dict):
             yield here, inner, parent_may_be_null
 

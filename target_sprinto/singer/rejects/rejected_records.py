@@ -75,11 +75,6 @@ class Rejected(msgspec.Struct, frozen=True, eq=False, gc=False):
     problems: tuple[FieldProblem, ...] = ()
     place: Position | None = None
 
-    @property
-    def by(self) -> str:
-        """What rejected it."""
-        return "sprinto" if self.by_sprinto else "entity-schema" if self.problems else "target"
-
     def __str__(self) -> str:
         said = FieldProblem(self.field, self.issue)
         return f"{self.source}, entity type {quoted(self.entity_type)}: {said} [{self.code}]"
@@ -313,7 +308,8 @@ def _places(rejects: Sequence[Rejected]) -> list[Position]:
 
 
 def _reason(rejected: Rejected) -> dict[str, Any]:
-    reason: dict[str, Any] = {"entity_type": rejected.entity_type, "code": rejected.code, "by": rejected.by}
+    by = "sprinto" if rejected.by_sprinto else "entity-schema" if rejected.problems else "target"
+    reason: dict[str, Any] = {"entity_type": rejected.entity_type, "code": rejected.code, "by": by}
     reason |= {"field": rejected.field} if rejected.field else {}
     reason |= {"issue": rejected.issue} if rejected.issue else {}
     return reason | ({"response": msgspec.Raw(rejected.response)} if rejected.response else {})

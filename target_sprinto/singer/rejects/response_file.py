@@ -10,10 +10,7 @@ import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.push.errors import InconsistentResponse, PageRefused
-from target_sprinto.singer.rejects.rejected_records import Rejected
-
-_MAX_BYTES = 1_000_000
-"""For all responses together; the rest is left out."""
+from target_sprinto.singer.rejects.rejected_records import MAX_RESPONSE_BYTES, Rejected
 
 
 @dataclass
@@ -44,7 +41,7 @@ class ResponseFile:
 
 def _entries(responses: Iterable[tuple[str, bytes]]) -> Iterable[bytes]:
     """What each response is about, and the response: a body, or the part about one record, as JSON."""
-    left = _MAX_BYTES
+    left = MAX_RESPONSE_BYTES
     for about, body in responses:
         text = body[:left].decode(errors="replace")
         try:

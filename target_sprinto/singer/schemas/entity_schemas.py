@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -16,9 +15,9 @@ from target_sprinto import strict_json
 from target_sprinto.errors import EntityMismatch, SettingsError
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.schemas import schema_limits
 from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
+from target_sprinto.singer.schemas.schema_parts import properties_of
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
@@ -54,8 +53,7 @@ class EntitySchema:
         self.entity_type = entity_type
         self.schema, self.key = given.schema, given.key
         self._errors = SchemaErrors(self.schema, self._compiled, self._cost, _compile)
-        properties = self.schema.get("properties")
-        self.fields: dict[str, Any] = properties if isinstance(properties, dict) else {}
+        self.fields = properties_of(self.schema)
         self.required = list(dict.fromkeys([*given.key, *self.schema.get("required", [])]))
         self.closed = (
             self.schema.get("additionalProperties") is False and "patternProperties" not in self.schema
@@ -115,9 +113,7 @@ def read(setting: object) -> dict[str, Any]:
 def bundled_user() -> dict[str, Any]:
     """Key and JSON Schema of Sprinto's documented `User`."""
     bundled = resources.files("target_sprinto.singer.schemas") / "user_entity_schema.json"
-    text = bundled.read_text(encoding="utf-8")
-    rules: dict[str, Any] = json.loads(text)
-    return rules
+    return msgspec.json.decode(bundled.read_bytes(), type=dict[str, Any])
 
 
 def _read(path: str) -> str:
@@ -135,8 +131,3 @@ def _read(path: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError(f"{named} is not UTF-8") from None
-
-
-def similar_type(entity_type: str, known: Iterable[str]) -> str | None:
-    """The entity type with a schema that a name without a schema probably means."""
-    return next((one for one in known if within_one_edit(one.lower(), entity_type.lower())), None)

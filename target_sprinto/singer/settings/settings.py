@@ -285,8 +285,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def on_conflict(self) -> ConflictPolicy:
         """What to do when another session is active."""
-        waits = self.wait_timeout_seconds, self.stale_session_seconds
-        return ConflictPolicy(self.on_active_session, *waits, own_prefix=self.client_reference_prefix)
+        return ConflictPolicy(self.on_active_session, self.wait_timeout_seconds, self.stale_session_seconds)
 
 
 def _converted(wanted: type, value: object) -> object:

@@ -19,7 +19,6 @@ from target_sprinto.push.text import LONGEST_NAME
 from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.input.messages import is_finite
 from target_sprinto.singer.mapping.map_rules import MAP_OPTIONS
-from target_sprinto.singer.schemas.entity_schemas import similar_type
 
 if TYPE_CHECKING:  # The SDK's dependency, not ours.
     from jsonschema.exceptions import ValidationError
@@ -184,8 +183,9 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
         if not entity_type.strip():
             yield f"`entity_types` names no entity type for stream {stream!r}"
         known = config["entity_schemas"]
-        if entity_type not in known and (meant := similar_type(entity_type, known)):
-            yield f"`entity_types` names {entity_type!r}, and `entity_schemas` describes {meant!r}"
+        near = [one for one in known if within_one_edit(one.lower(), entity_type.lower())]
+        if entity_type not in known and near:
+            yield f"`entity_types` names {entity_type!r}, and `entity_schemas` describes {near[0]!r}"
         if len(entity_type) > LONGEST_NAME:
             yield f"`entity_types` has a name over {LONGEST_NAME} characters for stream {stream!r}"
 
