@@ -96,9 +96,11 @@ class SubPage:
     suspects: Sequence[Reject] = ()
 
     def __post_init__(self) -> None:
-        suspected = {id(suspect.item) for suspect in self.suspects}
-        rest = tuple(item for item in self.full.items if id(item) not in suspected)
-        self.page = Page(self.full.number, rest) if suspected else self.full
+        self.page = self.full
+        if self.suspects:
+            suspected = {id(suspect.item) for suspect in self.suspects}
+            rest = tuple(item for item in self.full.items if id(item) not in suspected)
+            self.page = Page(self.full.number, rest)
 
 
 class Split(NamedTuple):

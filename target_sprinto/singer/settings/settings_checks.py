@@ -183,9 +183,9 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
         if not entity_type.strip():
             yield f"`entity_types` names no entity type for stream {stream!r}"
         known = config["entity_schemas"]
-        near = [one for one in known if within_one_edit(one.lower(), entity_type.lower())]
-        if entity_type not in known and near:
-            yield f"`entity_types` names {entity_type!r}, and `entity_schemas` describes {near[0]!r}"
+        near = (one for one in known if within_one_edit(one.lower(), entity_type.lower()))
+        if entity_type not in known and (meant := next(near, None)):
+            yield f"`entity_types` names {entity_type!r}, and `entity_schemas` describes {meant!r}"
         if len(entity_type) > LONGEST_NAME:
             yield f"`entity_types` has a name over {LONGEST_NAME} characters for stream {stream!r}"
 
