@@ -14,7 +14,10 @@ def _gzip(evidence: Evidence) -> Finding:
     if page.accepted:
         return yes("a gzip page was accepted", "`compress: true`, the default, fits")
     if evidence.first is None:
-        raise NotShown("the example was accepted neither compressed nor uncompressed")
+        plain = reached(evidence.uncompressed)
+        raise NotShown(
+            f"the example got {page.response.status} compressed and {plain.response.status} uncompressed"
+        )
     detected = page.response.status in {400, 415}
     means = "`compress: true` costs each run a rejected page" if detected else "`compress: true` fails a run"
     return no(f"a gzip page got {page.response.status}; uncompressed it was accepted", means)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import time
 from collections import defaultdict
@@ -19,6 +20,8 @@ from typing import NamedTuple
 import msgspec
 
 from target_sprinto.receipts.document import BEGIN, FORMAT_NUMBER, Receipt
+
+log = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 2.0
 _HEAD_END = b',\n  "session": '
@@ -117,18 +120,29 @@ def locked(folder: Path) -> Iterator[None]:
     """Let one run at a time end in this folder. Continues without the lock after 2 s, or if locking fails."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.02)
-            except OSError:
-                break
+        if not _lock(descriptor):
+            log.warning(
+                "The receipts folder %s could not be locked: if another run ends now, both receipts may have"
+                " the same number.",
+                folder,
+            )
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        except OSError:
+            return False
+        else:
+            return True
+    return False
 
 
 def broken_links(links: Sequence[Link]) -> list[str]:

@@ -292,6 +292,13 @@ def test_without_gzip_the_probe_continues_uncompressed(strict: FrontDoor, status
     assert encodings.count("gzip") == 1
 
 
+def test_an_example_that_is_never_accepted_is_reported_with_both_statuses(strict: FrontDoor) -> None:
+    inject(strict, Fault("push", times=1000, effect=Respond(502)))
+    gzip = probe(strict).finding("gzip")
+    assert gzip["value"] is None
+    assert gzip["seen"] == "not shown: the example got 502 compressed and 502 uncompressed"
+
+
 def test_an_ignored_encoding_is_reported(strict: FrontDoor) -> None:
     taken = Respond(202, body={"session_id": "s", "accepted_count_total": 2})
     inject(strict, Fault("push", UNKNOWN, effect=taken))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
+import os
 import resource
 import shutil
 import signal
@@ -504,6 +506,20 @@ def test_a_disk_full_from_the_start_fails_the_run(door: FrontDoor) -> None:
     assert b"[receipt-not-written]" in run.stderr
     assert door.operations() == []
     assert not (door.folder / "receipt.json").exists()
+
+
+def test_a_folder_locked_for_long_is_reported(door: FrontDoor) -> None:
+    """Without the lock, two receipts could get the same number, and one of them would look added later."""
+    folder = os.open(door.folder, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        finished = door.run(people(3), **JSON)
+    finally:
+        os.close(folder)
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.stderr
+    (warning,) = [line for line in finished.stderr.splitlines() if "could not be locked" in line]
+    assert "| WARNING" in warning
+    assert receipt_of(door)["number"] == 1
 
 
 # The HTML report

@@ -188,7 +188,7 @@ class PageBuilder:
         growth = comma + len(body)
         if entity_type not in self._entity_types:
             growth += _type_bytes(entity_type)
-        if max(self._bytes + growth, self._origin_bytes + origin_bytes) > self._max_bytes:
+        if self._bytes + growth > self._max_bytes or self._origin_bytes + origin_bytes > self._max_bytes:
             growth = _type_bytes(entity_type) + len(body)
             if _ENVELOPE_BYTES + growth > self._max_bytes:
                 raise too_large(body, origin, entity_type, self._max_bytes)

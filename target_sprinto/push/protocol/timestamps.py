@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 _LONGEST = 40
 """Maximum characters of a time, which is shown unchanged."""
@@ -23,8 +24,10 @@ def parse_time(value: object) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=1)
 def parse_http_date(value: str | None) -> datetime | None:
     """An HTTP date (RFC 9110) in UTC; None for anything else, and for an implausible year."""
+    # Cached, because it changes once a second, and many responses arrive in a second.
     try:
         date = parsedate_to_datetime(value or "")
         date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)

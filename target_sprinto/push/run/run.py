@@ -168,7 +168,8 @@ class Run:
         origin_bytes: int = 0,
     ) -> None:
         """Like `add`, but for arguments that are known to be valid: they are not checked."""
-        self._require_unfinished()
+        if self._session.phase not in _TAKES_RECORDS:
+            self._require_unfinished()
         if page := self._builder.add(entity_type, body, origin, key, origin_bytes):
             self._send_page(page)
 
