@@ -73,7 +73,7 @@ def draft(
     types: tuple[str, ...],
     output: Path | None,
 ) -> None:
-    """Propose entity types and stream maps, with a certainty and a reason for each field. Nothing is guessed.
+    """Propose entity types and stream maps: for each field how certain the proposal is, and why.
 
     Whatever you must decide is marked "?"; the target rejects each "?" until you have filled it in.
     """

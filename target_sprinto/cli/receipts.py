@@ -47,7 +47,7 @@ def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None
     given = click.get_current_context().get_parameter_source("config")
     is_replayed, is_folder = source is not None, receipt.is_dir()
     if is_replayed is (given is ParameterSource.DEFAULT) or (is_replayed and is_folder):
-        raise click.UsageError("--input and --config go together, with one receipt.")
+        raise click.UsageError("Use --input and --config together, and with one receipt, not a folder.")
     if is_folder:
         _verify_folder(receipt, public_key)
         return
@@ -139,7 +139,7 @@ def receipt(receipt: Path, output: IO[bytes], public_key: PublicKey | None, *, a
     # Before the output file is opened, which empties it.
     page = receipt_html.render(read_checked(receipt, public_key), checked_by=checked_by)
     if Path(output.name).exists() and receipt.samefile(output.name):
-        raise click.UsageError("-o names the receipt itself, which would be lost.")
+        raise click.UsageError("-o would overwrite the receipt: name another file.")
     output.write(page)
 
 

@@ -121,7 +121,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         server.save()
         with _serving(server, port):
             click.echo(
-                f"The sandbox is at {server.url} (Ctrl-C ends it). Its page: {server.page_url}\n"
+                f"The sandbox is at {server.url} (Ctrl-C ends it). Its web page: {server.page_url}\n"
                 f"Entity types: {', '.join(map(shown, rules))}; others are {others}."
                 f"{'' if entities else f' {_MADE_UP}'}"
             )

@@ -211,8 +211,8 @@ def apply_(
     """
     if (receipt is None) is not unverified or (unverified and public_key):
         raise click.UsageError(
-            "Name the receipt of the run that holds the session with --receipt FILE,"
-            " or apply the session without any check with --unverified."
+            "Use either --receipt FILE, the receipt of the run that holds the session, with or without"
+            " --public-key; or --unverified, to apply the session without any check."
         )
     settings, client = configured(config, "on_count_mismatch", *_TIMEOUTS)
     check = process_signals.check

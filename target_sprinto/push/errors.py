@@ -26,7 +26,7 @@ ErrorDetail = dict[str, object]
 class Outcome(enum.Enum):
     """Whether a failed call may have been performed."""
 
-    NOT_PERFORMED = "did not happen"
+    NOT_PERFORMED = "not performed"
     IN_DOUBT = "in doubt"
 
 
@@ -156,7 +156,7 @@ class PageTooLarge(ApiError, code="page-too-large"):
 class EncodingRefused(ApiError, code="encoding-refused"):
     """415: Sprinto does not accept the body's encoding."""
 
-    hint = "Set `compress` to false."
+    hint = "Ask Sprinto's support."
 
 
 class BadRequest(ApiError, code="bad-request"):
@@ -273,7 +273,7 @@ class ProcessingTimeout(SprintoError, code="processing-timeout"):
 
 
 class TooFewRecords(SprintoError, code="too-few-records"):
-    """Fewer records of an entity type than `expect` requires; the records applied before are kept."""
+    """Fewer records of an entity type than `expect` requires; nothing of this run is applied."""
 
     hint = "Check what is pushed; if the low number is correct, lower `expected`."
 

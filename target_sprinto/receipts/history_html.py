@@ -15,9 +15,9 @@ from target_sprinto.receipts.receipt_html import fill, table, text
 
 _WORDS = {
     "applied": "Applied",
-    "held": "Delivered, kept for approval",
+    "held": "Held for approval, not applied",
     "dry-run": "Dry run; nothing applied",
-    "nothing-to-send": "No records to deliver",
+    "nothing-to-send": "No records to send",
     "failed": "Failed",
     "interrupted": "Interrupted",
 }
@@ -37,7 +37,7 @@ def render(
     since, until, every = period
     gaps = [list(history.gaps([one], since, until, every)) for one in series]
     complete = sum(not found for found in gaps)
-    headline = f"Delivered without a gap: {complete} of {pluralize(len(series), 'kind')} of records."
+    headline = f"Applied without a gap: {complete} of {pluralize(len(series), 'entity type')}."
     # The contents of a missing or changed receipt are unknown.
     no_gap = "Complete: no gap."
     if problems:
@@ -69,7 +69,7 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime,
     verdict = no_gap if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
     kind = one.entity_type
     shown = table(
-        "When:tight, Outcome, Records applied:number, Rejected (all kinds):number",
+        "When:tight, Outcome, Records applied:number, Rejected (all types):number",
         (
             (history.minute(run.ended_at), _outcome(run, kind), _applied(run, kind), run.rejects)
             for run in runs
@@ -89,7 +89,7 @@ def _applied(run: PastRun, entity_type: str) -> int:
 
 def _outcome(run: PastRun, entity_type: str) -> str:
     if run.outcome == "applied" and entity_type not in run.accepted:
-        return "Applied, none of this kind"
+        return "Applied, none of this type"
     return _WORDS[run.outcome] + (f" [{run.error}]" if run.error else "")
 
 

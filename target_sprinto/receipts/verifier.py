@@ -89,7 +89,8 @@ class ReceiptVerifier(OfflineRun):
         if here.sha256 != there.sha256:
             raise ReceiptDiffers(
                 f"Page {page.number} differs: here it holds {pluralize(here.entities, 'record')} of"
-                f" {_lines(here)}, in the run {there.entities} of {_lines(there)}."
+                f" {_lines(here)}, in the run {there.entities} of {_lines(there)}.",
+                "Check that the input and the settings are the run's.",
             )
         self._made = page.number
         if not self._complete and self._made == len(self._receipt.pages):

@@ -60,7 +60,7 @@ class Server:
         except ValueError:
             host = None
         if host not in LOCAL_HOSTS | self._engine.options.hosts:
-            raise web.HTTPMisdirectedRequest(reason="The sandbox serves no host of this name.")
+            raise web.HTTPMisdirectedRequest(reason="The sandbox does not serve this host name.")
         return await handler(request)
 
     def _require_key(self, request: web.Request) -> None:
@@ -68,7 +68,7 @@ class Server:
         given = request.headers.get("api-key") or request.query.get("key") or ""
         if not secrets.compare_digest(given.encode(), self._engine.options.api_key.encode()):
             raise web.HTTPUnauthorized(
-                reason="The sandbox's key is missing: it is the end of the page's address, ?key=KEY."
+                reason="The key is missing: open the address that the sandbox printed; it ends in ?key=KEY."
             )
 
     def _handler(self, operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -9,7 +9,7 @@ from target_sprinto.push.text import suggested
 
 _HINTS = {
     "page-refused": "Fix them at the source or with a stream map.",
-    "processing-failed": "Ask Sprinto's support about it. No STATE was written: a new run sends all again.",
+    "processing-failed": "Ask Sprinto's support. No STATE was written: a new run sends everything again.",
     "record-too-large": "Leave large fields out at the tap or with a stream map.",
     "too-few-records": "Check the tap's log; if the low number is correct, lower `expect`.",
 }

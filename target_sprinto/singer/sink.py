@@ -126,7 +126,7 @@ class SprintoSink(BatchSink):
             if name not in record:
                 raise MissingKeyProperty(
                     f"a record of stream {quoted(self.stream_name)} lacks its key property {quoted(name)}.",
-                    "Fix the tap; or name the right ones with `__key_properties__` in the stream map.",
+                    "Fix the tap; or name other key properties with `__key_properties__` in the stream map.",
                 )
 
     def finish_count(self) -> None:

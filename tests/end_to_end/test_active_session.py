@@ -450,7 +450,7 @@ def test_an_ended_session_is_not_in_doubt_after_a_lost_create(door: FrontDoor, s
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (75, "")
     assert f"Session {door.session().id} accepts no more pages: its state is {state!r}." in finished.error
-    assert re.search("(was discarded|not discarded: it is expired), nothing was applied", finished.error)
+    assert re.search("(was discarded|not discarded: it is expired); nothing was applied", finished.error)
     assert "is open" not in finished.stderr
     assert "[session-ended]" in finished.error
     assert "may be open" not in finished.error

@@ -127,6 +127,15 @@ def test_a_conflict_with_a_held_session_suggests_apply_or_discard(door: FrontDoo
     assert "died" not in finished.error
 
 
+def test_a_held_session_is_never_taken_over(door: FrontDoor) -> None:
+    session = hold(door)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "a held session is never taken over" in finished.error
+    assert f"sprintoctl apply {session}" in finished.error
+    assert door.session().state == "active"
+
+
 def test_a_run_without_records_holds_nothing(door: FrontDoor) -> None:
     finished = door.run(people(0), **HOLD)
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -145,7 +154,7 @@ def test_a_run_that_holds_may_divert(door: FrontDoor) -> None:
     messages = [SCHEMA, *(record(n) for n in range(20)), record(20, name="s" * 30), STATE]
     finished = door.run(messages, on_invalid_record="divert", **HOLD)
     assert finished.code == 0
-    assert "to load them after a fix, once the session is applied: target-sprinto --input" in finished.stderr
+    assert "to load it after a fix, once the session is applied: target-sprinto --input" in finished.stderr
     applied = door.sprintoctl("apply", door.session().id, *RECEIPT)
     assert applied.code == 0
     assert len(door.applied()["people"]) == 20

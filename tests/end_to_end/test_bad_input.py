@@ -122,7 +122,7 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         ),
         (
             raw('{"type":"Record","stream":"people","record":{}}'),
-            "its message type is not in capitals: RECORD.",
+            "its message type must be in capitals: RECORD.",
         ),
         (raw("\ufeff" + RECORD % '{"id":1}'), "the line begins with a byte order mark"),
     ],
@@ -157,7 +157,7 @@ def test_a_bad_line_discards_the_run(door: FrontDoor, what: str) -> None:
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith("Input line 102: ")
     assert finished.error.endswith(f"[{code}]")
-    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert f"Session {door.session().id} was discarded; nothing was applied." in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}
 

@@ -287,7 +287,7 @@ def test_a_lost_create_is_discarded_if_its_status_cannot_be_read(door: FrontDoor
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Respond(403)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
-    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert f"Session {door.session().id} was discarded; nothing was applied." in finished.error
     assert door.session().state == "cancelled"
 
 
@@ -304,7 +304,7 @@ def test_a_lost_create_is_discarded_after_a_failed_lookup(
     assert (finished.code, finished.stdout) == (75, "")
     assert "[session-conflict]" in finished.error
     assert f"Sprinto returned {status}" in finished.stderr
-    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert f"Session {door.session().id} was discarded; nothing was applied." in finished.error
     assert door.session().state == "cancelled"
 
 

@@ -183,7 +183,7 @@ def test_the_right_configuration_works(door: FrontDoor) -> None:
         pytest.param(
             {"employeeId": "number"},
             {},
-            "field 'employeeId' of stream 'users' is integer, and entity type 'User' wants string",
+            "field 'employeeId' of stream 'users' is integer, but entity type 'User' requires string",
             '"str(number) if number is not None else None"',
             id="wrong type",
         ),
@@ -198,7 +198,7 @@ def test_the_right_configuration_works(door: FrontDoor) -> None:
             {"employmentStartDate": "?"},
             {},
             '`stream_maps.users.employmentStartDate` is still "?"',
-            "say where the field comes from, or remove it",
+            "write where the field comes from, or remove it",
             id="unfinished draft",
         ),
     ],

@@ -22,7 +22,7 @@ def shrink(percent: float, **more: object) -> dict[str, Any]:
 
 def check_discarded(door: FrontDoor, finished: Finished, code: str, *shown: str) -> None:
     assert (finished.code, finished.stdout) == (1, "")
-    assert "was discarded, nothing was applied" in finished.error
+    assert "was discarded; nothing was applied" in finished.error
     assert "close" in door.operations()
     assert door.sessions()[-1].state == "cancelled"
     for words in (f"[{code}]", *shown):

@@ -198,7 +198,7 @@ def test_a_period_without_an_applied_run_is_not_complete(door: FrontDoor, past: 
     assert shown.code == 1
     assert "User: not applied from" in shown.stdout
     page = ask(door, "past", *since, "--format", "html").stdout
-    assert "Delivered without a gap: 0 of 1 kind of records." in page
+    assert "Applied without a gap: 0 of 1 entity type." in page
     assert "Not complete: 1 gap." in page
 
 
@@ -282,9 +282,9 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
         "The signatures of 3 receipts were not checked.",
         "does not follow 0002.json, which was changed or replaced.",
         "<li>Not applied from 2026-11-10 12:00Z to 2026-11-14 12:00Z, 4 days.</li>",
-        "Applied, none of this kind",
+        "Applied, none of this type",
         "&lt;b&gt;",
-        "Delivered, kept for approval",
+        "Held for approval, not applied",
     ):
         assert part in shown.stdout, part
     assert "<script" not in shown.stdout

@@ -18,7 +18,7 @@ def test_a_tap_that_hangs_ends_the_run_as_if_it_had_crashed(door: FrontDoor) -> 
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (1, "")
     assert "The tap sent nothing for 1 s (`input_timeout_seconds`)" in finished.error
-    assert "was discarded, nothing was applied" in finished.error
+    assert "was discarded; nothing was applied" in finished.error
     assert "[tap-silent]" in finished.error
     assert door.session().state == "cancelled"
 

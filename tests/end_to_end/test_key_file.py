@@ -100,7 +100,7 @@ def test_a_missing_file_is_reported(door: FrontDoor, program: str, tmp_path: Pat
 
 @pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
 def test_exactly_one_of_the_two_settings_is_required(door: FrontDoor, program: str) -> None:
-    check_settings_error(door, program, "exclude each other", api_key=API_KEY, api_key_file=key_file(door))
+    check_settings_error(door, program, "cannot be combined", api_key=API_KEY, api_key_file=key_file(door))
     check_settings_error(door, program, "`api_key` is missing")
 
 

@@ -447,7 +447,7 @@ def test_the_default_output_is_a_table(strict: FrontDoor) -> None:
     notice, end = probed.stderr.splitlines()[-2:]
     assert "nothing is applied" in notice
     assert "anomalies" in notice
-    assert end == f"Session {strict.session().id} was discarded, nothing was applied."
+    assert end == f"Session {strict.session().id} was discarded; nothing was applied."
 
 
 # Early ends
@@ -458,7 +458,7 @@ def test_a_rejected_example_is_reported_with_its_field(strict: FrontDoor) -> Non
     assert probed.code == 1
     assert "Sprinto rejected page 1 (the example of 'User'): " in probed.error
     assert "field 'name'" in probed.error
-    assert "was discarded, nothing was applied." in probed.error
+    assert "was discarded; nothing was applied." in probed.error
     assert "Fix the example, then probe again." in probed.error
     assert probed.finding("gzip")["value"] is None
     assert probed.finding("status_postpones_expiry")["value"] is True
@@ -577,7 +577,7 @@ def test_a_lost_response_ends_the_probe(strict: FrontDoor, nth: int, effect: Eff
     probed = probe(strict)
     assert probed.code == 75
     assert "[response-lost]" in probed.error
-    assert "was discarded, nothing was applied" in probed.error
+    assert "was discarded; nothing was applied" in probed.error
     assert probed.finding("status_postpones_expiry")["value"] is True
     assert probed.finding("conflict_shows_session")["value"] is None
     assert probed.finding("conflict_shows_session")["seen"].endswith("the probe ended before this step")

@@ -491,7 +491,7 @@ def test_a_run_without_new_threads_is_discarded_at_once(door: FrontDoor, paralle
     assert time.monotonic() - began < 10
     assert (finished.code, finished.stdout) == (1, "")
     assert "[resources-exhausted]" in finished.error
-    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert f"Session {door.session().id} was discarded; nothing was applied." in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}
 
@@ -525,7 +525,7 @@ def test_a_signal_ends_a_run_without_new_threads(
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (143, "")
     assert ("[resources-exhausted]" if fails_first else "Stopped by SIGTERM.") in finished.error
-    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert f"Session {door.session().id} was discarded; nothing was applied." in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}
 

@@ -620,7 +620,7 @@ def test_an_html_report_requires_a_verified_receipt(door: FrontDoor) -> None:
     words = ["receipt", "receipt.json", "--html", "-o"]
     own = door.finish(door.start(*words, "receipt.json", program="sprintoctl"))
     assert (own.code, receipt.read_bytes()) == (2, content)
-    assert "-o names the receipt itself" in own.stderr
+    assert "-o would overwrite the receipt" in own.stderr
     page.write_text("the page of another day")
     receipt.write_bytes(content.replace(b'"exit_code": 0', b'"exit_code": 1'))
     changed = door.finish(door.start(*words, "page.html", program="sprintoctl"))

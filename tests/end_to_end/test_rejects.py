@@ -266,7 +266,7 @@ def test_a_later_version_of_the_entity_supersedes_the_rejected_one(door: FrontDo
     line = text(finished)
     assert "4 records rejected" in line
     assert "2 of them are superseded" in line
-    assert "For these, Sprinto may still have an older version" in line
+    assert "Sprinto may still have an older version of " in line
 
 
 def test_no_file_is_left_if_all_rejects_are_superseded(door: FrontDoor) -> None:

@@ -92,7 +92,7 @@ def test_no_discard_is_suggested_if_another_client_cancelled_the_session(door: F
     ]:
         door.sandbox.inject(replace(fault, integration_id=door.integration_id))
     finished = door.run(people(3))
-    assert "According to its status it is cancelled, nothing was applied" in finished.error
+    assert "According to its status it is cancelled; nothing was applied" in finished.error
     assert "sprintoctl discard" not in finished.error
 
 
@@ -255,6 +255,16 @@ def test_pages_are_sent_uncompressed_if_compression_is_rejected(door: FrontDoor,
     assert "sending them uncompressed" in finished.stderr
 
 
+@pytest.mark.parametrize(("nth", "hint"), [(1, "Ask Sprinto's support."), (2, "Set `compress` to false.")])
+def test_the_hint_about_an_encoding_depends_on_what_was_tried(door: FrontDoor, nth: int, hint: str) -> None:
+    refused = Fault("push", nth, 99, integration_id=door.integration_id, effect=Respond(415))
+    door.sandbox.inject(refused)
+    finished = door.run(people(250))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.endswith(f"{hint} [encoding-refused]")
+    assert door.session().state == "cancelled"
+
+
 def test_a_rejection_not_about_compression_keeps_it(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Respond(400)))
     finished = door.run([SCHEMA, record(1), STATE])
@@ -296,7 +306,7 @@ def test_an_undocumented_4xx_fails_at_once(door: FrontDoor, operation: Operation
         assert "No session was opened" in finished.error
     else:
         assert door.session().state == "cancelled"
-        assert "was discarded, nothing was applied" in finished.error
+        assert "was discarded; nothing was applied" in finished.error
 
 
 @pytest.mark.parametrize("operation", [*POSTS, *GETS])

@@ -327,7 +327,7 @@ def test_an_expired_session_accepts_no_more_pages(door: FrontDoor) -> None:
     finished = door.finish(process, [record(100), STATE])
     assert (finished.code, finished.stdout) == (75, "")
     assert "[session-ended]" in finished.error
-    assert "it is expired, nothing was applied" in finished.error
+    assert "it is expired; nothing was applied" in finished.error
     assert door.applied() == {}
 
 
@@ -336,7 +336,7 @@ def test_a_session_applied_by_another_client_is_reported_as_applied(door: FrontD
     close_by_hand(door)
     finished = door.finish(process, [record(100), STATE])
     assert (finished.code, finished.stdout) == (1, "")
-    assert "it is processed: what had been accepted was applied" in finished.error
+    assert "it is processed, and what it had accepted was applied" in finished.error
 
 
 def close_by_hand(door: FrontDoor) -> None:

@@ -77,7 +77,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "flattening without a depth": ({"flattening_enabled": True}, "flattening_max_depth is required"),
     "a held dry run": (
         {"finish": "hold", "dry_run": True, "report_path": "r.json"},
-        "`finish: hold` and `dry_run` exclude each other",
+        "`finish: hold` and `dry_run` cannot be combined",
     ),
     "holding without a receipt": ({"finish": "hold"}, "`finish: hold` needs `report_path`"),
     "a page": (
@@ -223,7 +223,7 @@ def test_a_variable_that_is_not_read_causes_a_warning(door: FrontDoor) -> None:
     (line,) = [line for line in finished.stderr.splitlines() if "--config ENV" in line]
     assert "WARNING" in line
     assert (
-        "Set, but not read: TARGET_SPRINTO_ENTITY_TYPES; TARGET_SPRINTO_DRY_RUN. Add `--config ENV`" in line
+        "set, but not read: TARGET_SPRINTO_ENTITY_TYPES; TARGET_SPRINTO_DRY_RUN. Add `--config ENV`" in line
     )
 
 
@@ -343,7 +343,7 @@ def test_a_map_for_another_taps_stream_causes_no_warning(door: FrontDoor) -> Non
 def test_inline_settings_are_not_repeated_in_the_error(door: FrontDoor) -> None:
     finished = door.run(b"", "--config", '{"api_key": "sandbox-key"}')
     assert finished.code == 1
-    assert "config file no. 1: No such file" in finished.error
+    assert "config file no. 1 cannot be read (No such file" in finished.error
 
 
 @pytest.mark.parametrize("content", ["NaN", '{"page_size": Infinity}', '{"request_timeout_seconds": 1e10}'])

@@ -47,7 +47,7 @@ def test_a_signal_while_reading_discards(door: FrontDoor, number: signal.Signals
     finished = stop(door, process, number)
     assert (finished.code, finished.stdout) == (SIGNALS[number], "")
     assert f"Stopped by {number.name}." in finished.error
-    assert "was discarded, nothing was applied" in finished.error
+    assert "was discarded; nothing was applied" in finished.error
     assert door.session().state == "cancelled"
 
 
@@ -264,7 +264,7 @@ def test_a_discard_is_confirmed_even_if_responses_take_eight_seconds(door: Front
     assert time.monotonic() - began < 10
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (143, "")
-    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert f"Session {door.session().id} was discarded; nothing was applied." in finished.error
     assert door.session().state == "cancelled"
 
 

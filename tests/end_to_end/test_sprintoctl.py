@@ -206,7 +206,7 @@ def test_discard_ends_a_killed_runs_session(door: FrontDoor) -> None:
     assert session.state == "active"
     discarded = door.sprintoctl("discard", session.id)
     assert (discarded.code, discarded.stderr) == (0, "")
-    assert discarded.stdout == f"Session {session.id} was discarded, nothing was applied.\n"
+    assert discarded.stdout == f"Session {session.id} was discarded; nothing was applied.\n"
     assert door.session().state == "cancelled"
 
 
@@ -215,8 +215,8 @@ def test_discard_of_an_applied_session_fails(door: FrontDoor) -> None:
     response = door.sprintoctl("discard", door.session().id)
     assert response.code == 1
     assert response.stderr == (
-        f"sprintoctl: Session {door.session().id} was not discarded: it is processed: what had been accepted"
-        " was applied. `sprintoctl activity` shows what happened to it. [session-ended]\n"
+        f"sprintoctl: Session {door.session().id} was not discarded: it is processed, and what it had"
+        " accepted was applied. `sprintoctl activity` shows what happened to it. [session-ended]\n"
     )
 
 

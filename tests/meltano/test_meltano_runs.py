@@ -103,7 +103,7 @@ def test_a_tap_that_crashes_before_a_state_applies_nothing(
     assert died.errors("meltano")[0] == "Extractor and loader failed"
     (message,) = died.errors("target-sprinto")
     assert message.startswith("Input ended with ")
-    assert "was discarded, nothing was applied." in message
+    assert "was discarded; nothing was applied." in message
     assert door.pages()[:2] == [2, 1]
     assert states(door) == ["processed", "cancelled"]
     assert applied(door) == [1, 2]
@@ -179,7 +179,7 @@ def test_a_stopped_run_leaves_no_session_and_no_state(
     if sys.version_info >= (3, 11) or how not in {"Ctrl-C", "SIGINT"}:
         (line,) = stopped.errors("target-sprinto")
         assert line.startswith(f"Stopped by {stop.message}.")
-        assert "was discarded, nothing was applied." in line
+        assert "was discarded; nothing was applied." in line
     assert applied(door) == [1, 2]
     assert project_with_state.state() == state_at(2)
 
@@ -251,7 +251,7 @@ def test_a_crashed_mapper_leaves_a_session_to_discard(project_with_state: Projec
     discarded = project_with_state.call("invoke", "target-sprinto:discard", session)
     assert (discarded.code, discarded.stdout) == (
         0,
-        f"Session {session} was discarded, nothing was applied.\n",
+        f"Session {session} was discarded; nothing was applied.\n",
     )
     assert project_with_state.run().code == 0
     assert applied(door) == list(range(1, 9))

@@ -225,7 +225,7 @@ def test_the_commands_for_mapping_and_receipts_work_after_a_run(project: Project
 def test_the_sandbox_runs_until_interrupted(project: Project) -> None:
     with project.started("invoke", "target-sprinto:sandbox", "--port", "0") as process:
         assert process.stdout is not None
-        found = re.search(r"The sandbox is at .* Its page: (http://\S+)", process.stdout.readline())
+        found = re.search(r"The sandbox is at .* Its web page: (http://\S+)", process.stdout.readline())
         assert found
         assert requests.get(found[1], timeout=10).status_code == 200
         os.killpg(process.pid, signal.SIGINT)

@@ -124,7 +124,7 @@ def test_an_exception_discards_propagates_and_reports_the_outcome(
         fail()
     assert caught.value is failure
     assert state(sandbox, integration_id) == "cancelled"
-    assert run.session_outcome.endswith("was discarded, nothing was applied.")
+    assert run.session_outcome.endswith("was discarded; nothing was applied.")
     assert run.session_outcome in message(failure, caplog.text)
     assert run.result.outcome is RunOutcome.DISCARDED
 
@@ -140,7 +140,7 @@ def test_an_exception_from_the_records_discards_at_once(
     with pytest.raises(LookupError):
         run.push("people", records())
     assert state(sandbox, integration_id) == "cancelled"
-    assert run.session_outcome.endswith("was discarded, nothing was applied.")
+    assert run.session_outcome.endswith("was discarded; nothing was applied.")
 
 
 def test_a_block_that_swallows_a_failed_push_raises(
@@ -379,7 +379,7 @@ def test_signals_are_left_to_the_program(sandbox: FaultySandbox, integration_id:
     assert finished.stdout.startswith("SIGTERM\n")
     assert finished.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in finished.stderr
-    assert "was discarded, nothing was applied." in finished.stderr
+    assert "was discarded; nothing was applied." in finished.stderr
     assert state(sandbox, integration_id) == "cancelled"
 
 
@@ -769,7 +769,7 @@ def test_a_push_with_invalid_arguments_discards_the_run(
     with pytest.raises(RunEnded):
         go_on()
     assert state(sandbox, integration_id) == "cancelled"
-    assert run.session_outcome.endswith("was discarded, nothing was applied.")
+    assert run.session_outcome.endswith("was discarded; nothing was applied.")
 
 
 def test_discard_takes_over_sessions_with_the_same_prefix(client: SprintoClient) -> None:

@@ -207,7 +207,7 @@ def test_a_session_that_expires_before_its_discard_applies_nothing(
         sandbox.expire(integration_id)
         sandbox.release(late)
 
-    expired = pytest.raises(NotDiscarded, match="it is expired, nothing was applied")
+    expired = pytest.raises(NotDiscarded, match="it is expired; nothing was applied")
     with ThreadPoolExecutor() as beside:
         waiting = beside.submit(expire_meanwhile)
         with expired as caught, client.run(finish="discard") as run:

@@ -38,7 +38,7 @@ def test_records_pushed_by_another_pipeline_discard_the_run(
 
 
 CLOSED = {
-    "apply": ("processed", "it is processed: what had been accepted was applied"),
+    "apply": ("processed", "it is processed, and what it had accepted was applied"),
     "discard": ("cancelled", "nothing was applied"),
 }
 

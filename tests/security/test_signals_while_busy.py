@@ -32,7 +32,7 @@ def end(door: FrontDoor, process: subprocess.Popen[bytes], *, opened: bool = Tru
     assert (finished.code, finished.stdout) == (143, "")
     assert "Stopped by SIGTERM." in finished.error
     if opened:
-        assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+        assert f"Session {door.session().id} was discarded; nothing was applied." in finished.error
         assert door.session().state == "cancelled"
     else:
         assert "No session was opened." in finished.error

@@ -167,7 +167,7 @@ def describe_end(state: str) -> str:
     "Nothing was applied" is stated only if it is documented (Sprinto: Session Management).
     """
     if nothing_was_applied(state):
-        return f"it is {state}, nothing was applied"
+        return f"it is {state}; nothing was applied"
     if state == "processed":
-        return "it is processed: what had been accepted was applied"
+        return "it is processed, and what it had accepted was applied"
     return f"it is {state!r}, and may still be applied"

@@ -140,6 +140,6 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
 
 def _ended(session_id: str, state: str) -> DiscardResult:
     if state == "cancelled":
-        return DiscardResult(state, f"Session {session_id} was discarded, nothing was applied.")
+        return DiscardResult(state, f"Session {session_id} was discarded; nothing was applied.")
     sentence = f"Session {session_id} was not discarded: {describe_end(state)}."
     return DiscardResult(state, sentence, nothing_was_applied(state))

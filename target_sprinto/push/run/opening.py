@@ -89,7 +89,7 @@ class SessionOpener:
                 if lost is None:
                     self._lost_at = time.monotonic()
                 lost = failure
-                log.warning("%s Retrying: a 409 will show that the first attempt succeeded.", failure.brief)
+                log.warning("%s Retrying: a 409 may mean that the first attempt succeeded.", failure.brief)
                 left = self._lost_at + self._retry_policy.retry_seconds - time.monotonic()
                 if left <= 0 or self._retry_policy.cancelled.wait(min(delay, left)):
                     raise

@@ -171,7 +171,9 @@ class ConflictResolver:
         if self._has_taken_over:
             raise self.error(blocker, "a run takes over only one session")
         if not blocker.was_left_by(self._policy.own_prefix):
-            raise self.error(blocker, "only sessions that this pipeline left are taken over")
+            held = "a held session is never taken over"
+            other = "only sessions that this pipeline left are taken over"
+            raise self.error(blocker, held if blocker.session.is_to_be_held else other)
         status = self._read(blocker)
         if status.state != "active":
             if self._may_try_again():

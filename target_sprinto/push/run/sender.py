@@ -178,6 +178,8 @@ class PageSender:
                 f" {len(page.items[0].body):,} bytes.",
                 failure.hint,
             ) from None
+        if isinstance(failure, errors.EncodingRefused) and pending.gzipped:
+            failure.advise("Set `compress` to false.")
         raise failure from None
 
     def _split(self, pending: PendingPage, failure: ApiError, rejects: Rejects) -> SendOutcome:

@@ -131,7 +131,7 @@ def _path(url: str) -> str:
     if scheme != "file" or not spelled.startswith("/") or "\0" in decoded:
         raise BatchNotSupported(
             "a BATCH message names something that is not a file on this machine (`file:///…`).",
-            "Let the tap's `batch_config.storage.root` be a folder that this target can read.",
+            "Set the tap's `batch_config.storage.root` to a folder that this target can read.",
         )
     # SDK taps percent-encode a root that is a path, but not one that is a URL.
     return spelled if os.path.exists(spelled) else decoded  # noqa: PTH110 - `Path.exists` raises for a name too long

@@ -142,7 +142,7 @@ def _not_a_message(line: bytes, problem: Exception) -> InputError:
 
 def _why_unknown(kind: str) -> str:
     if kind.upper() in _REQUIRED:
-        return f"its message type is not in capitals: {kind.upper()}."
+        return f"its message type must be in capitals: {kind.upper()}."
     # Not quoted: it may be a value.
     return "its `type` is not a Singer message type; it may be a record without the message around it."
 

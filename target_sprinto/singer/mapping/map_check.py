@@ -184,7 +184,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
             converted = text_of(reading(source), may_be_null="null" in found)
             raise MapFailed(
-                f"{_in(stream, field)} is {_list(found - {'null'})}, and entity type {name} wants"
+                f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
                 f" {_list(wanted)} (`entity_schemas`).",
                 _as_typed(f'Convert it in the stream map: "{converted}".', "Convert it in the stream map.")
                 if "string" in wanted

@@ -87,7 +87,7 @@ class Arrivals:
         for named in self._absent():
             if named.entity_type and named.entity_type not in self._sent_as.values():
                 raise StreamMissing(
-                    f"`{named.setting}` names stream {quoted(named.name)}, which the tap did not send, nor"
+                    f"`{named.setting}` names stream {quoted(named.name)}; the tap sent neither it nor"
                     f" any other of entity type {quoted(named.entity_type)}. Streams it sent"
                     f"{nearest_first(named.name, self._fields)}.",
                     "Correct the name; or remove it, if the tap does not have that stream.",

@@ -145,7 +145,7 @@ class RejectedRecords:
                 raise NothingAccepted(
                     f"{all_of_them} of entity type {quoted(entity_type)}"
                     f" {'were' if count > 1 else 'was'} rejected: {self._summary(entity_type)}.",
-                    "Check `entity_types` and `stream_maps`: this is a wrong mapping, not a bad record.",
+                    "Check `entity_types` and `stream_maps`; if they are right, fix the source.",
                 )
 
     def raise_if_more_than(self, limit: int) -> None:
@@ -207,14 +207,14 @@ class RejectedRecords:
         if problem := self._finish_file(self._file, left):
             return f"{text} {problem}"
         written = len(_places(left))
-        were = "was" if written == 1 else "were"
+        were, them = ("was", "it") if written == 1 else ("were", "them")
         when = "after a fix, once the session is applied" if held else "after a fix"
         text += (
-            f" {written} {were} written to {self._file.path}; to load them {when}:"
+            f" {written} {were} written to {self._file.path}; to load {them} {when}:"
             f" {suggested('target-sprinto', '--input', str(self._file.path), config=self._config_files)}."
         )
         if any(rejected.key is not None for rejected in left):
-            text += " For these, Sprinto may still have an older version."
+            text += f" Sprinto may still have an older version of {them}."
         return text
 
     def finish_unapplied(self) -> str:
@@ -231,7 +231,7 @@ class RejectedRecords:
         except OSError:
             log.warning("%s could not be renamed to %s.", file.path, finished.name)
         return (
-            self._finish_file(file, self.rejected) or f"The records rejected until then are in {file.path}."
+            self._finish_file(file, self.rejected) or f"The records rejected up to then are in {file.path}."
         )
 
     @staticmethod

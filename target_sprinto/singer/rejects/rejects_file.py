@@ -128,7 +128,7 @@ class RejectsFile:
         except OSError as problem:
             raise RejectsNotWritten(
                 f"The rejected records cannot be written to {self.path} ({private_files.reason(problem)}).",
-                "Let `rejects_dir` be a folder that this target can write to.",
+                "Set `rejects_dir` to a folder that this target can write to.",
             ) from None
 
 

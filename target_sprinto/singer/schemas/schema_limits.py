@@ -170,8 +170,12 @@ class _Measuring:
             found = resolver.lookup(ref)
         except (Unresolvable, ValueError, KeyError, TypeError, AttributeError):
             # An older draft's `extends` without a schema raises AttributeError there.
-            where = "points to nothing in it" if ref.startswith("#") else "leads to another document"
-            raise TooCostly(f"a `{keyword}` {where}, and nothing is ever fetched") from None
+            where = (
+                "has no target"
+                if ref.startswith("#")
+                else "refers to another document, and none is ever fetched"
+            )
+            raise TooCostly(f"a `{keyword}` {where}") from None
         targets = [(found.contents, found.resolver)]
         if keyword != "$ref":
             # The target depends on the path that led here: all of them count.
@@ -187,9 +191,9 @@ class _Measuring:
 def _note_return(entered: _Entered, path: _Path) -> None:
     """A schema that leads back to itself twice for the same value doubles the work with each level."""
     if not path:
-        raise TooCostly("a reference leads back to where it is")
+        raise TooCostly("a reference refers to itself")
     if any(_overlap(path, other) for other in entered.returns):
-        raise TooCostly("it leads back to itself more than once for the same value")
+        raise TooCostly("it refers to itself more than once for the same value")
     entered.returns.append(path)
 
 

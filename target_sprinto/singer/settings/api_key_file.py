@@ -24,7 +24,7 @@ def with_api_key(config: Mapping[str, Any]) -> dict[str, Any]:
     if path is None:
         return given
     if given.get("api_key") is not None:
-        raise SettingsError("`api_key` and `api_key_file` exclude each other: set one of them")
+        raise SettingsError("`api_key` and `api_key_file` cannot be combined: set one of them")
     try:
         content, is_private = private_files.read_secret(Path(path))
         key = content.decode().removesuffix("\n").removesuffix("\r")

@@ -41,10 +41,13 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged |= read_config_file(name, number)
     # Not under Meltano, which sets variables as well as a file.
-    if "ENV" not in names and lasting(names):
+    if "ENV" not in names and (not names or lasting(names)):
         unread = list(environment.unread(merged, known, os.environ))
         if unread:
-            log.warning("Set, but not read: %s. Add `--config ENV` to read them.", listed(unread, _ROOM))
+            log.warning(
+                "Environment variables that are set, but not read: %s. Add `--config ENV` to read them.",
+                listed(unread, _ROOM),
+            )
     return merged
 
 
@@ -89,7 +92,9 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
             raise SettingsError(f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes")
         content = strict_json.decode(text.decode("utf-8-sig"), f"config file {shown}")
     except OSError as problem:
-        raise SettingsError(f"config file {shown}: {problem.strerror}") from None
+        raise SettingsError(
+            f"config file {shown} cannot be read ({problem.strerror})", hint="Check what --config names."
+        ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"config file {shown} is not UTF-8", hint="Save it as UTF-8.") from None
     if not isinstance(content, dict):

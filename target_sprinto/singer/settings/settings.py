@@ -105,8 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     unmapped_streams: Annotated[
         Unmapped,
         "Unmapped streams",
-        "What to do with streams that `entity_types` does not name: fail the run, send them under their"
-        " own names, or leave them out.",
+        "What to do with streams that `entity_types` does not name: `fail` fails the run, `keep` sends them"
+        " under their own names, `ignore` leaves them out.",
     ] = Unmapped.FAIL
     client_reference_prefix: Annotated[
         str,

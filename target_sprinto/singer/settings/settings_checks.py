@@ -28,10 +28,10 @@ NOT_FOR_SPRINTO = {
     "add_record_metadata": "Sprinto's entity types have no place for `_sdc` fields; leave it out",
     "batch_config": "this target writes no batch files; leave it out",
     "batch_size_rows": "use `page_size`, at most 100",
-    "default_target_schema": "Sprinto has no schemas; leave it out",
+    "default_target_schema": "Sprinto has no database schemas; leave it out",
     "faker_config": "made-up values are not evidence; leave it out",
     "hard_delete": "Sprinto's documentation describes no deletion; leave it out",
-    "load_method": "what applying does to older records is Sprinto's to decide; leave it out",
+    "load_method": "Sprinto decides what applying does to older records; leave it out",
     "process_activate_version_messages": "ACTIVATE_VERSION changes nothing at Sprinto; leave it out",
 }
 """Settings that SDK targets often have and that would be ignored here, with what to do instead."""
@@ -80,7 +80,7 @@ def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
     """`part` is the field or option; None for a stream's whole entry."""
     options = get_close_matches(part, MAP_OPTIONS, 1, _SIMILAR) if part and part.startswith("__") else []
     if rule == "?":
-        yield f'`{name}` is still "?": say where the field comes from, or remove it'
+        yield f'`{name}` is still "?": write where the field comes from, or remove it'
     elif rule == {}:
         yield f"`{name}` is an empty object, which Meltano makes of null: write `__NULL__`"
     elif options and part not in options:
@@ -216,7 +216,7 @@ def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
     if config["finish"] != Finish.HOLD.value:
         return
     if config["dry_run"]:
-        yield "`finish: hold` and `dry_run` exclude each other: one keeps the session, the other discards it"
+        yield "`finish: hold` and `dry_run` cannot be combined: one keeps the session, the other discards it"
     if not path:
         yield "`finish: hold` needs `report_path`: the receipt keeps the STATE"
 

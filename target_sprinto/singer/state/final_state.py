@@ -51,8 +51,8 @@ _FULL_TABLE = (
     f" or {_BY_CHOICE}"
 )
 _NAMED_DIFFERENTLY = (
-    "If the tap crashed, check its log. If it finished, its records name their partition in another way than"
-    " its STATE: with tap-jsonl, give `path` in full."
+    "If the tap crashed, check its log. If it finished, its records name their partition differently"
+    " from its STATE: with tap-jsonl, give `path` in full."
 )
 _NO_LONGER_INCREMENTAL = f"{_CRASHED} If it is a full table now, clear the tap's state once."
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.faults.traffic import Traffic
     from tests.support.front_door import Finished
 
-NOT_OVER_A_NEWER_ONE = replace(ENDED.saying("expired, nothing was applied"), others="processed")
+NOT_OVER_A_NEWER_ONE = replace(ENDED.saying("expired; nothing was applied"), others="processed")
 BUSY = Edit(lambda body: body | {"sessions": body["sessions"] | {"processing": 1}})
 NEWER = later_session("apply")
 

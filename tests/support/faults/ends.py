@@ -88,7 +88,7 @@ EXPIRES = {"inactivity_timeout_seconds": 1.0}
 
 NO_POSTPONING = replace(READINGS, status_postpones_expiry=False)
 NEWEST_FIRST = replace(NO_POSTPONING, activity_order="newest_first")
-EXPIRED = ENDED.saying("expired, nothing was applied")
+EXPIRED = ENDED.saying("expired; nothing was applied")
 BY_EVERY_READING = {
     "": NO_POSTPONING,
     ", newest first": NEWEST_FIRST,

@@ -207,7 +207,7 @@ def check_sessions(stage: Stage, finished: Finished) -> None:
 def check_failed(ending: Ending, session: Session, error: str) -> None:
     """The session is in the expected state, and the error line reports it."""
     allowed, words = {
-        Ending.DISCARDED: ({"cancelled"}, (session.id, "was discarded, nothing was applied")),
+        Ending.DISCARDED: ({"cancelled"}, (session.id, "was discarded; nothing was applied")),
         Ending.UNCONFIRMED: ({"cancelled"}, (session.id, "sprintoctl discard")),
         Ending.ENDED: ({"expired", "cancelled", "processing", "processed"}, (session.id,)),
         Ending.LEFT_ACTIVE: ({"active"}, (session.id, "It expires 20", "sprintoctl discard")),

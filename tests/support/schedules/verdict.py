@@ -401,7 +401,7 @@ class Verdict:
 
 SENTENCES = (
     (r"No session was opened\.", Verdict.nothing_opened),
-    (r"Session (\S+) was discarded, nothing was applied\.", Verdict.discarded),
+    (r"Session (\S+) was discarded; nothing was applied\.", Verdict.discarded),
     (r"Session (\S+) was not discarded: (.+)\.", Verdict.ended_otherwise),
     (
         (
@@ -423,11 +423,11 @@ SENTENCES = (
 
 CLAUSES = {
     "active": (),
-    "cancelled": ("it is cancelled, nothing was applied",),
-    "expired": ("it is expired, nothing was applied",),
+    "cancelled": ("it is cancelled; nothing was applied",),
+    "expired": ("it is expired; nothing was applied",),
     "processing": ("it is 'processing', and may still be applied",),
     "failed": ("it is 'failed', and may still be applied",),
-    "processed": ("it is processed: what had been accepted was applied",),
+    "processed": ("it is processed, and what it had accepted was applied",),
 }
 """The clauses for a session that the run did not end itself, by state."""
 
