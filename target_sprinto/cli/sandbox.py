@@ -60,7 +60,11 @@ _PORT = click.IntRange(0, 65535)
     help='Key and JSON Schema by entity type: {"User": {"key": ["employeeId"], "schema": {…}}}.'
     " Default: `User` as Sprinto documents it, and the demo's made-up Device, Repository and Vendor.",
 )
-@click.option("--any-type", is_flag=True, help="Also accept entity types that are not described.")
+@click.option(
+    "--any-type",
+    is_flag=True,
+    help="Also accept entity types that are not described; their key is `id`.",
+)
 @click.option(
     "--apply",
     type=click.Choice(["upsert", "append", "replace"]),

@@ -45,6 +45,7 @@ from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.rejects.rejected_records import RejectedRecords
 from target_sprinto.singer.rejects.response_file import ResponseFile
 from target_sprinto.singer.run_end import RunEnd
+from target_sprinto.singer.schemas.entity_schemas import bundled_user
 from target_sprinto.singer.settings import config_input
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state.final_state import FinalState
@@ -94,6 +95,10 @@ class SprintoTarget(ConfiguredTarget):
         self._config_identities = identities(config_names)
         config_files = config_input.lasting(config_names)
         self._fields = FieldPaths()
+        # A response may name a required field that no stream has.
+        self._fields.add("User", "", bundled_user()["schema"])
+        for name, entity in settings.entity_schemas.items():
+            self._fields.add(name, "", {"properties": entity.fields})
         self._counts = InputCounts()
         self._final_state = FinalState()
         self._logged_activate_version = False

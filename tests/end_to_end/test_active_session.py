@@ -8,6 +8,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -309,6 +310,33 @@ def test_sprintoctl_status_shows_no_text_of_the_server(door: FrontDoor) -> None:
     counts = {"active": 1, "processing": 0, "processed": None, "failed": None, "expired": None}
     expected = {"integration_id": door.integration_id, "sessions": counts, "last_activity_at": None}
     assert {name: as_json[name] for name in expected} == expected
+
+
+def test_sprintoctl_status_shows_no_control_character_in_a_time(door: FrontDoor) -> None:
+    odd = Edit(lambda body: body | {"last_activity_at": "2026-11-30\x1b10:00:00Z"})
+    inject(door, Fault("integration_status", integration_id=door.integration_id, effect=odd))
+    shown = door.sprintoctl("status")
+    assert shown.stdout.startswith(f"Integration {door.integration_id}, last active ?\n")
+    assert "\x1b" not in shown.stdout
+
+
+def test_a_log_that_was_cut_off_suggests_no_command(door: FrontDoor) -> None:
+    """Oldest first, it shows only sessions that ended long ago."""
+    configure(door, log_ends="by repeating")
+    another_client.open_session(door)
+    failed = door.run(people(3))
+    assert "perhaps session" in failed.error
+    assert "sprintoctl discard" not in failed.error
+
+
+def test_a_long_log_is_read_from_two_hours_ago(door: FrontDoor) -> None:
+    """Older events, more than can be read, do not hide the session in the way."""
+    active = another_client.open_session(door)
+    assert active in door.run(people(3)).error
+    (read,) = requests(door, "activity")
+    (since,) = parse_qs(urlsplit(read.path).query)["since"]
+    began = datetime.fromisoformat(since.replace("Z", "+00:00"))
+    assert timedelta(hours=1.9) < datetime.now(timezone.utc) - began < timedelta(hours=2.1)
 
 
 def test_sprintoctl_status_shows_a_long_reference_cut(door: FrontDoor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -134,6 +135,14 @@ def test_a_held_session_is_never_taken_over(door: FrontDoor) -> None:
     assert "a held session is never taken over" in finished.error
     assert f"sprintoctl apply {session}" in finished.error
     assert door.session().state == "active"
+
+
+def test_a_held_session_without_an_expiry_has_the_documented_one(door: FrontDoor) -> None:
+    fault(door, "status", Edit(lambda body: body | {"expires_at": None}), times=99)
+    finished = door.run(people(3), **HOLD)
+    assert finished.code == 0
+    (held,) = [line for line in finished.stderr.splitlines() if " is held: " in line]
+    assert re.search(r"expires \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(in 60 min\)", held)
 
 
 def test_a_run_without_records_holds_nothing(door: FrontDoor) -> None:

@@ -317,6 +317,63 @@ def test_a_processing_timeout_names_the_session(door: FrontDoor) -> None:
     assert door.session().state == "processing"
 
 
+def on_status(door: FrontDoor, change: dict[str, Any], nth: int, times: int = 1) -> None:
+    edit = Edit(lambda body: body | change)
+    door.sandbox.inject(Fault("status", nth, times, door.integration_id, effect=edit))
+
+
+def test_a_status_after_the_close_may_still_show_expired(door: FrontDoor) -> None:
+    """A session may also be closed from `expired`, so a replica may show that for a while."""
+    on_status(door, {"state": "expired"}, nth=2, times=3)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.sandbox.fired(door.integration_id)) == 3
+
+
+def test_a_status_that_stays_expired_after_the_close_never_says_that_nothing_was_applied(
+    door: FrontDoor,
+) -> None:
+    on_status(door, {"state": "expired"}, nth=2, times=999)
+    finished = door.run(people(3), processing_timeout_seconds=0.5)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "may still be applied" in finished.error
+    assert "nothing was applied" not in finished.stderr
+
+
+def test_counts_missing_at_processed_are_read_again(door: FrontDoor) -> None:
+    on_status(door, {"accepted_records_by_entity": None}, nth=2, times=2)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.sandbox.fired(door.integration_id)) == 2
+
+
+def test_counts_that_stay_missing_at_processed_are_a_mismatch_of_an_applied_session(door: FrontDoor) -> None:
+    door.pace["max_count_lag"] = 0.3
+    on_status(door, {"accepted_records_by_entity": None}, nth=2, times=999)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"This was seen only after session {door.session().id} was applied" in finished.error
+    assert "[count-mismatch]" in finished.error
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_the_status_of_another_session_is_never_believed(door: FrontDoor, nth: int) -> None:
+    """Before the close and after it: the STATE is written only once this session is processed."""
+    on_status(door, {"id": "another", "state": "processed"}, nth=nth, times=999)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "about another session" in finished.error
+    assert ("may still be applied" in finished.error) is (nth == 2)
+
+
+def test_a_discard_is_not_confirmed_by_the_status_of_another_session(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("close", 1, 999, door.integration_id, effect=Respond(500)))
+    on_status(door, {"id": "another", "state": "cancelled"}, nth=1, times=999)
+    finished = door.run([*people(100)[:-1], b"}"])
+    assert "its discard is not confirmed" in finished.error
+    assert "was discarded" not in finished.error
+
+
 def test_an_expired_session_accepts_no_more_pages(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.3)
     door.pace["keep_alive"] = 60
@@ -480,3 +537,21 @@ def test_a_close_that_was_not_performed_is_followed_by_a_discard(door: FrontDoor
     assert "[unauthorized]" in finished.error
     assert "was discarded" in finished.error
     assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("entity_type", "field", "said"),
+    [
+        ("User", "workEmail", "field 'workEmail'"),
+        ("Device", "serial", "a field that the run does not know"),
+    ],
+)
+def test_a_missing_field_is_named_if_it_is_documented(
+    door: FrontDoor, entity_type: str, field: str, said: str
+) -> None:
+    """No record has it, so only the documented schema shows that it is not a value."""
+    rules = EntityRules(schema={"required": [field]})
+    door.sandbox.configure(door.integration_id, entities={entity_type: rules})
+    finished = door.run(people(2), entity_types={"people": entity_type})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert said in finished.error

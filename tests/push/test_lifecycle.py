@@ -83,7 +83,7 @@ def status(state: str, retry_count: int | None = None) -> SessionStatus:
         ("active", Processing.PENDING),
         ("failed", Processing.PENDING),
         ("cancelled", Processing.NOT_PROCESSED),
-        ("expired", Processing.NOT_PROCESSED),
+        ("expired", Processing.PENDING),
         ("paused", Processing.NOT_PROCESSED),
         ("", Processing.NOT_PROCESSED),
     ],

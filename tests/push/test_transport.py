@@ -47,6 +47,8 @@ class Recorded:
             wanted = json.loads(request.body or b"")["status"]
             self.session["state"] = {"apply": "processed", "discard": "cancelled"}[wanted]
             return _as_json(202, self.session)
+        if path not in {"sessions", self.session["id"]}:
+            return _as_json(200, {**self.session, "id": path})
         return _as_json(201 if path == "sessions" else 200, self.session)
 
 

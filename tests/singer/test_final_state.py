@@ -81,6 +81,12 @@ COMPLETE: dict[str, Input] = {
     "a tap whose bookmarks are its own": [schema(key=None), record(1), state({"start_date": "2026"})],
     "invalid bookmarks": [schema(), record(1), state({"bookmarks": "2026"})],
     "full tables of tap-asana": [schema(key=None), record(1), state({"bookmarks": {}})],
+    "full tables of tap-mysql": [
+        schema("t", None),
+        state({"bookmarks": {"db-t": {"max_pk_values": {"id": 9}, "last_pk_fetched": {"id": 1}}}}),
+        record(1, "t"),
+        state({"currently_syncing": None, "bookmarks": {"db-t": {"initial_full_table_complete": True}}}),
+    ],
     "full tables of tap-zoom": [schema(key=None), record(1), state({"currently_syncing": None})],
     "full tables of tap-github": [
         state({"currently_syncing": "people"}),
@@ -126,7 +132,23 @@ INCOMPLETE: dict[str, tuple[Input, str]] = {
         [OLD, schema(key=None), record(1)],
         "clear the tap's state",
     ),
-    "a table with versions": ([OLD, schema(), ("VERSION", "people"), record(1)], "no replication key"),
+    "a full table with partitions, of an SDK tap that was given its STATE": (
+        [
+            state(people={"partitions": [{"context": {"org": 1}}, {"context": {"org": 2}}]}),
+            schema(key=None),
+            record(1, org=1),
+        ],
+        "run without it",
+    ),
+    "tap-mysql, stopped in a full table": (
+        [
+            schema("t", None),
+            record(1, "t"),
+            state({"bookmarks": {"db-t": {"max_pk_values": {"id": 9}, "last_pk_fetched": {"id": 1}}}}),
+        ],
+        "stream 'db-t' is unfinished (`max_pk_values`)",
+    ),
+    "a table with versions": ([OLD, schema(), ("VERSION", "people"), record(1)], "as full tables do"),
     "another replication key": ([OLD, schema(key="id"), record(1)], "no value of its replication key"),
     "a bookmark without a value": ([state(people={"x": 1}), schema(), record(1)], "no value of its"),
     "a record without its replication key": ([OLD, schema("people", "of"), record(1)], "replication key"),

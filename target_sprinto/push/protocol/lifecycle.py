@@ -137,8 +137,9 @@ class ProcessingWatch:
         """What this status means, given the earlier ones."""
         if status.state == "processed":
             return Processing.PROCESSED
-        if status.state in {"active", "processing"}:
-            # After a 202, `active` means "not yet": the documentation's own sample response still shows it.
+        if status.state in {"active", "expired", "processing"}:
+            # After a 202, the state before the close means "not yet": the documentation's own sample response
+            # still shows `active`, and a close is also allowed from `expired`.
             self.failed_since = None
             return Processing.PENDING
         if status.state == "failed" and not status.retried:

@@ -13,6 +13,9 @@ from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.timestamps import parse_http_date
 from target_sprinto.push.timing import Timings
 
+_LONGEST_WAIT = 1e9
+"""Seconds, of a `Retry-After`: longer than any time for retries."""
+
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
     """Minimum seconds to wait, from a `Retry-After` in seconds or as an HTTP date; the longest of several.
@@ -27,8 +30,8 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
 
 
 def _seconds_to_wait(text: str, now: datetime) -> float | None:
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
-        return float(text)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return min(float(text), _LONGEST_WAIT)
     date = parse_http_date(text)
     return None if date is None else max(0.0, (date - now).total_seconds())
 

@@ -8,12 +8,12 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 _LONGEST = 40
-"""Maximum characters of a time, which is shown unchanged."""
+"""Maximum characters of a time, which is shown unchanged, so it must be printable."""
 
 
 def parse_time(value: object) -> datetime | None:
     """An ISO 8601 date-time with its zone, in UTC; None for anything else."""
-    if not isinstance(value, str) or len(value) > _LONGEST:
+    if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
         return None
     try:
         # Python 3.10 does not parse `Z`, nor fractions unless they have three or six digits.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from target_sprinto.push.activity_log_reader import cut_off, read_events
 from target_sprinto.push.api_calls import ApiClient
@@ -14,12 +14,15 @@ from target_sprinto.push.protocol.timestamps import iso
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.text import short
 
+_RECENT = timedelta(hours=2)
+"""Read first, because two days may have more events than can be read in time."""
+
 
 @dataclass(frozen=True)
 class ActiveSession:
     """The active session according to the activity log. `now` is Sprinto's time, if known.
 
-    `log_is_whole`: the log was not cut off.
+    `log_is_whole`: the log was not cut off; otherwise it may be another session.
     """
 
     session: LoggedSession
@@ -28,7 +31,7 @@ class ActiveSession:
 
     def describe(self) -> str:
         """Id, age, reference and last event, in a clause."""
-        parts = [f"session {self.session.id}"]
+        parts = [f"{'' if self.log_is_whole else 'perhaps '}session {self.session.id}"]
         if self.session.created_at:
             parts.append(f"opened {_when(self.session.created_at, self.now)}")
         reference = self.session.reference
@@ -53,9 +56,14 @@ def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveS
 
     The API allows only one active session, so if one is active, it is this one.
     """
-    events, is_whole = cut_off(read_events(client, LOOK_BACK, retry_policy))
-    sessions = logged_sessions(events)
-    return ActiveSession(sessions[0], client.known_server_time(), is_whole) if sessions else None
+    found = None
+    for age in (_RECENT, LOOK_BACK):
+        events, is_whole = cut_off(read_events(client, age, retry_policy))
+        if sessions := logged_sessions(events):
+            found = ActiveSession(sessions[0], client.known_server_time(), is_whole)
+        if not is_whole or (found and found.session.created_at):
+            break
+    return found
 
 
 def _when(moment: datetime, now: datetime | None) -> str:

@@ -118,7 +118,7 @@ class ConflictResolver:
             f"Another session is active: {_named(blocker)}{why and f'; {why}'}.", f"Wait until it ends{wait}."
         )
         conflict.policy = policy.value
-        if blocker:
+        if blocker and blocker.log_is_whole:
             conflict.session_id, conflict.is_to_be_held = blocker.session.id, blocker.session.is_to_be_held
         return conflict
 

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 def wait_until_processed(staged: StagedSession, response: SessionStatus | None, limit_seconds: float) -> None:
     """Poll until the session is processed with the counts that were sent.
 
-    Lower counts may be lagging, as before the close. Raises ProcessingFailed, ProcessingTimeout, or, if the
-    records were already applied, CountMismatch.
+    Lower or missing counts may be lagging, as before the close. Raises ProcessingFailed, ProcessingTimeout,
+    or, if the records were already applied, CountMismatch.
     """
     staged.keep_alive_seconds = inf
     timings = staged.client.timings
@@ -45,8 +45,7 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
         verdict = watch.read(status, now)
         if verdict is Processing.PROCESSED:
             processed_since = processed_since or now
-            below = staged.compare(status) is Comparison.BELOW
-            if not below or now - processed_since >= timings.max_count_lag:
+            if not _may_lag(staged, status) or now - processed_since >= timings.max_count_lag:
                 return _compare_applied(staged, response, status)
         elif verdict is Processing.NOT_PROCESSED:
             failure = errors.ProcessingFailed(f"Sprinto did not process session {staged.id}.")
@@ -58,6 +57,13 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
     return None
 
 
+def _may_lag(staged: StagedSession, processed: SessionStatus) -> bool:
+    try:
+        return staged.compare(processed) is Comparison.BELOW
+    except errors.UnexpectedResponse:
+        return True
+
+
 def _compare_applied(staged: StagedSession, response: SessionStatus | None, processed: SessionStatus) -> None:
     """Compare the counts at `processed`, and check that those of the close's response were not higher."""
     session_outcome = f"This was seen only after session {staged.id} was applied."
@@ -65,5 +71,10 @@ def _compare_applied(staged: StagedSession, response: SessionStatus | None, proc
     with suppress(errors.UnexpectedResponse):
         if response is not None and staged.compare(response) is Comparison.DIFFERENT:
             staged.report_mismatch(response, session_outcome)
-    if staged.compare(processed) is not Comparison.EQUAL:
-        staged.report_mismatch(processed, session_outcome)
+    try:
+        if staged.compare(processed) is not Comparison.EQUAL:
+            staged.report_mismatch(processed, session_outcome)
+    except errors.UnexpectedResponse as unreadable:
+        mismatch = errors.CountMismatch(unreadable.message)
+        mismatch.session_outcome = session_outcome
+        raise mismatch from None

@@ -210,7 +210,7 @@ class RunSession:
                     raise session_ended(status, "can no longer be closed")
                 self._options.interrupted()
                 self._options.observer.before_hold()
-                return self._end(RunOutcome.HELD, parse_time(status.expires_at))
+                return self._end(RunOutcome.HELD, self._expires_at(status))
             response = Closing(staged, self._transition).apply(limit)
             try:
                 wait_until_processed(staged, response, limit)
@@ -223,7 +223,7 @@ class RunSession:
         self._retry_policy.cancelled.set()
         self._transition(Event.ABORTED)
         found = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
-        result = self._end_discarded(found)
+        result = self._end_discarded(found, opened.session)
         if not found.is_discarded:
             hint = "Everything else succeeded."
             raise errors.NotDiscarded(found.sentence, hint, temporary=found.temporary)
@@ -239,7 +239,7 @@ class RunSession:
         if self.phase is Phase.UNOPENED:
             return self._end(RunOutcome.NOTHING_SENT, None, "No session was opened.")
         if self._open is None:
-            until = self._expires_at()
+            until = self._expires_at(None)
             return self._end(RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))
         session = self._open.session
         self._open.queue.close()
@@ -248,23 +248,23 @@ class RunSession:
             return self._end(RunOutcome.IN_DOUBT, None, sentence)
         self._transition(Event.ABORTED)
         found = discard_session(self._client, session.id, session.expiry, deadline)
-        return self._end_discarded(found, found.sentence)
+        return self._end_discarded(found, session, found.sentence)
 
     def give_up(self) -> None:
         """Note that the run was interrupted while ending."""
         if self.result is None:
-            expires_at = self._expires_at() if self._open is not None else None
+            expires_at = self._expires_at(self._open.session) if self._open is not None else None
             self.result = self._result(RunOutcome.IN_DOUBT, expires_at)
 
-    def _end_discarded(self, found: DiscardResult, sentence: str = "") -> RunResult:
+    def _end_discarded(self, found: DiscardResult, session: SessionStatus, sentence: str = "") -> RunResult:
         if found.state is None:
-            return self._end(RunOutcome.IN_DOUBT, self._expires_at(), sentence)
+            return self._end(RunOutcome.IN_DOUBT, self._expires_at(session), sentence)
         outcome = RunOutcome.DISCARDED if nothing_was_applied(found.state) else RunOutcome.IN_DOUBT
         return self._end(outcome, None, sentence)
 
-    def _expires_at(self) -> datetime:
+    def _expires_at(self, status: SessionStatus | None) -> datetime:
         """When a session that may be open expires; estimated if Sprinto gave no time."""
-        found = parse_time(self._open.session.expires_at) if self._open is not None else None
+        found = parse_time(status.expires_at) if status is not None else None
         return found or self._client.server_time() + SESSION_EXPIRES_AFTER
 
     def deadline(self, *, stopped: bool = False) -> Deadline:

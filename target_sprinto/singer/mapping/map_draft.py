@@ -31,7 +31,7 @@ _MEANINGS: list[tuple[str, str]] = [
     ("full name, fullname", "display name, name, employee name"),
     (
         "employment start date, hire date, hired at, hired on, date of hire, joining date, date of joining",
-        "start date, employee hire date, original hire date, original start date",
+        "hired, start date, employee hire date, original hire date, original start date",
     ),
     (
         "employment end date, termination date, terminated at, date of leaving, last working day",

@@ -5,7 +5,8 @@ As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `ta
 * A tap prints the STATE that it was given before its first record, then resends the rows that are equal
   to the bookmark, and since 0.48 leaves out a STATE that has not changed.
 * While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them.
-* A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`.
+* A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`, or
+  has a partition without a value for each context, such as the parent record of a child stream.
 * On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0.
 
 Other taps write a STATE at the end of each stream, changed or not, and some end with `{}` when they have
@@ -37,7 +38,14 @@ if TYPE_CHECKING:
 
     _Partitions = dict[bytes, dict[str, Any]]
 
-MARKERS = ("progress_markers", "replication_key_signpost", "starting_replication_value")
+MARKERS = (
+    "progress_markers",
+    "replication_key_signpost",
+    "starting_replication_value",
+    "max_pk_values",
+    "last_pk_fetched",
+)
+"""In a bookmark while its stream is read; the last two are tap-mysql's, for a full table."""
 
 _names = msgspec.json.Decoder(list[str])
 
@@ -46,9 +54,10 @@ _STOPPED = "The tap was stopped, or crashed: check its log and run again."
 _BY_CHOICE = "set `expect`, then `require_final_state: false`."
 _NO_STATE = f"If this tap never sends a STATE, {_BY_CHOICE}"
 _EMPTY = f"If this tap always ends this way, {_BY_CHOICE}"
-_FULL_TABLE = (
-    f"{_CRASHED} SDK taps also end full tables over 10,000 rows this way: use a replication key;"
-    f" or {_BY_CHOICE}"
+_FULL_TABLE = f"{_CRASHED} SDK full tables over 10,000 rows or with child streams also end so: {_BY_CHOICE}"
+_PARTITIONED_TABLE = (
+    f"{_CRASHED} SDK full tables with partitions also end so if given a STATE: run without it; or"
+    f" {_BY_CHOICE}"
 )
 _NAMED_DIFFERENTLY = (
     "If the tap crashed, check its log. If it finished, its records name their partition differently"
@@ -69,6 +78,7 @@ class FinalState:
     def __init__(self) -> None:
         self.value: bytes | None = None
         self._keys: dict[str, str | None] = {}
+        self._with_versions: set[str] = set()
         self._saw_records = False
         self._trailing = 0
         self._uncovered: tuple[str, str, str] | None = None
@@ -88,6 +98,7 @@ class FinalState:
         """Note an ACTIVATE_VERSION message: SDK taps send one only for a full table."""
         if stream in self._keys:
             self._keys[stream] = None
+            self._with_versions.add(stream)
 
     def add_state(self, value: bytes) -> None:
         """Replace the STATE by a new one's `value`, given as JSON. Raises InputError."""
@@ -153,7 +164,9 @@ class FinalState:
             return "has no bookmark in it", _CRASHED
         key = self._keys.get(stream)
         if key is None:
-            return "has no replication key", _NO_LONGER_INCREMENTAL if bookmark else _FULL_TABLE
+            versions = stream in self._with_versions
+            why = "sent ACTIVATE_VERSION, as full tables do" if versions else "has no replication key"
+            return why, _hint_for_table(bookmark)
         try:
             return self._why_beyond(stream, bookmark, key, decode_parts(without_nan(record)))
         except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
@@ -208,6 +221,13 @@ class FinalState:
                     if marker in part:
                         return stream, marker
         return None
+
+
+def _hint_for_table(bookmark: dict[str, Any]) -> str:
+    partitions = _by_context(bookmark).values()
+    if partitions and all(part.keys() == {"context"} for part in partitions):
+        return _PARTITIONED_TABLE
+    return _NO_LONGER_INCREMENTAL if bookmark else _FULL_TABLE
 
 
 def _bookmarks_of(state: dict[str, Any] | None) -> dict[str, Any]:
