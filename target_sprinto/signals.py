@@ -84,8 +84,9 @@ class Signals:
                 self._end = before
 
     def install(self) -> None:
-        """Note signals until the process ends."""
+        """Note signals until the process ends, also those that were blocked when it began."""
         self.__enter__()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
     def __enter__(self) -> Self:
         # If entered again, the handlers are already in place.

@@ -19,11 +19,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from target_sprinto.push.protocol.timestamps import parse_time
+from target_sprinto.receipts.consistency import CLOCK_ADJUSTMENT
 from target_sprinto.receipts.document import BEGIN, FORMAT_NUMBER, Receipt
 
 log = logging.getLogger(__name__)
 
-_LOCK_SECONDS = 2.0
+_LOCK_SECONDS = 5.0
 _HEAD_END = b',\n  "session": '
 _HEAD_BYTES = 4096
 
@@ -56,13 +58,18 @@ def pipeline_of(one: Head | Receipt) -> Pipeline:
 
 
 def read_head(path: Path) -> Head | None:
-    """Read a receipt's head, from at most 4 KiB of the file; None if it is not a receipt."""
+    """Read a receipt's head, from at most 4 KiB of the file; None if it is not a receipt. Raises OSError."""
     try:
         with path.open("rb") as opened:
             start, more, _ = opened.read(_HEAD_BYTES).partition(_HEAD_END)
         return msgspec.json.decode(start + b"}", type=Head) if more and FORMAT_NUMBER.match(start) else None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        # Not found: removed since the folder was listed.
         return None
+    except OSError as problem:
+        # A failed read, unlike a failed open, does not name the file.
+        problem.filename = str(path)
+        raise
 
 
 def may_be_one(path: Path) -> bool:
@@ -85,7 +92,7 @@ class Link(NamedTuple):
 def newest_first(folder: Path, pipeline: Pipeline) -> list[tuple[Head, Path]]:
     """A pipeline's receipts of runs that ended. Reads at most 4 KiB of each file in the folder.
 
-    Raises OSError if the folder cannot be listed.
+    Raises OSError if the folder cannot be listed, or a file that may be a receipt cannot be read.
     """
     found = ((read_head(path), path) for path in receipt_files(folder))
     own = [(head, path) for head, path in found if head and head.number and pipeline_of(head) == pipeline]
@@ -95,7 +102,7 @@ def newest_first(folder: Path, pipeline: Pipeline) -> list[tuple[Head, Path]]:
 def last_of(folder: Path, pipeline: Pipeline) -> tuple[int, str | None]:
     """The number of a pipeline's last receipt and the SHA-256 of its file; 0 and None if there is none.
 
-    Raises OSError if the folder cannot be listed.
+    Raises the OSErrors of `newest_first`.
     """
     for head, path in newest_first(folder, pipeline)[:1]:
         digest = hashlib.sha256()
@@ -117,7 +124,7 @@ def receipt_files(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one run at a time end in this folder. Continues without the lock after 2 s, or if locking fails."""
+    """Let one run at a time end in this folder. Continues without the lock after 5 s, or if locking fails."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if not _lock(descriptor):
@@ -177,5 +184,10 @@ def _between(before: list[Link], link: Link, missing: int) -> Iterator[str]:
         yield f"Between {followed.name} and {link.name} {what} missing."
     elif followed.sha256 != link.head.previous:
         yield f"{link.name} does not follow {followed.name}, which was changed or replaced."
-    elif (followed.head.ended_at or "") > (link.head.ended_at or ""):
-        yield f"{link.name} follows {followed.name}, but its `ended_at` is earlier."
+    elif _is_later(followed.head.ended_at, link.head.ended_at):
+        yield f"{link.name} follows {followed.name}, but its `ended_at` is earlier: was the clock set back?"
+
+
+def _is_later(first: str | None, second: str | None) -> bool:
+    before, after = parse_time(first), parse_time(second)
+    return before is not None and after is not None and before - after > CLOCK_ADJUSTMENT

@@ -79,7 +79,11 @@ def read_folder(path: Path, public_key: signing.PublicKey | None, check: Callabl
     found, links = ReceiptFolder(), []
     for file in sorted(receipt_files(path)):
         check()
-        head = read_head(file)
+        try:
+            head = read_head(file)
+        except OSError:
+            # Reported below.
+            head = None
         if head is None and not may_be_one(file):
             found.others += 1
             continue

@@ -14,6 +14,7 @@ import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.text import short
 from target_sprinto.receipts import chain, signing
 from target_sprinto.receipts.document import Receipt, encode
 from target_sprinto.receipts.errors import ReceiptNotWritten
@@ -23,6 +24,8 @@ from target_sprinto.receipts.run_info import RunInfo
 log = logging.getLogger(__name__)
 
 _RUNS_LOOKED_BACK = 100
+_LONGEST_PATH = 150
+"""Characters of a path in a message."""
 
 
 class Applied(NamedTuple):
@@ -74,8 +77,9 @@ class ReceiptFile:
             except FileExistsError:
                 private_files.write_new(self._other, content)
                 self.path = self._other
-            # The chain needs a folder that can be listed: better to fail now than at the end.
+            # The end needs a folder that can be listed, and a file that can be replaced: better to fail now.
             chain.last_of(self._requested.parent, self._pipeline)
+            private_files.replace(self.path, [content])
         except OSError as problem:
             raise _not_written(self._requested, problem) from None
 
@@ -140,7 +144,15 @@ def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
 
 
 def _not_written(path: Path, problem: OSError) -> ReceiptNotWritten:
+    other = Path(problem.filename) if isinstance(problem.filename, str) else path
+    if other != path and other.suffix.lower() == ".json":
+        return ReceiptNotWritten(
+            f"{short(str(other), _LONGEST_PATH)} may be the receipt of the previous run, and cannot be read"
+            f" ({private_files.reason(problem)}).",
+            "Make it readable, or move it.",
+        )
+    shown = short(str(path), _LONGEST_PATH)
     return ReceiptNotWritten(
-        f"The receipt cannot be written to {path} ({private_files.reason(problem)}).",
+        f"The receipt cannot be written to {shown} ({private_files.reason(problem)}).",
         "Set `report_path` to a file (.json) or a folder that this target can write to.",
     )

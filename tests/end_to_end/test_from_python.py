@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,7 @@ from singer_sdk.testing.runners import TargetTestRunner
 
 from target_sprinto.errors import TapSilent
 from target_sprinto.push.errors import RunEnded, SprintoError
+from target_sprinto.receipts import recorder
 from target_sprinto.sandbox import SandboxOptions
 from target_sprinto.singer.target import SprintoTarget
 from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, as_input, people, record, state_line
@@ -242,3 +244,24 @@ def test_a_gzip_file_object_is_read_decompressed(door: FrontDoor, tmp_path: Path
 def test_an_empty_config_raises_even_without_validation() -> None:
     with pytest.raises(ConfigValidationError, match="`api_key` is missing"):
         SprintoTarget(config={}, validate_config=False)
+
+
+@pytest.mark.parametrize("finish", ["apply", "hold"])
+def test_a_clock_that_is_set_back_during_the_run(
+    door: FrontDoor, monkeypatch: pytest.MonkeyPatch, finish: str
+) -> None:
+    """A machine's clock cannot be set for one process, so this run is in the test's own."""
+    monkeypatch.chdir(door.folder)
+    target = SprintoTarget(config=config(door, finish=finish, report_path="receipt.json"))
+    target.process_lines(io.StringIO(as_input(people(3)).decode()))
+    now = recorder._now
+    monkeypatch.setattr(recorder, "_now", lambda: now() - timedelta(minutes=10))
+    if finish == "hold":
+        with pytest.raises(SprintoError, match="clock was set back during the run"):
+            target.process_endofpipe()
+        assert door.session().state == "cancelled"
+    else:
+        target.process_endofpipe()
+        assert door.session().state == "processed"
+        verified = door.finish(door.start("verify", "receipt.json", program="sprintoctl"))
+        assert "[receipt-times]" in verified.stderr

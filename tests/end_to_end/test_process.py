@@ -554,3 +554,21 @@ def test_a_bug_is_reported_with_its_stack_but_no_value(door: FrontDoor) -> None:
     assert "sitecustomize.py, line 7, in uuid4" in frames[-2]
     assert "sitecustomize.py, line 4, in broken" in frames[-1]
     assert SECRET not in finished.stderr
+
+
+def test_an_input_file_may_have_a_high_descriptor(door: FrontDoor, tmp_path: Path) -> None:
+    """`select` takes none above 1023."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1200:
+        pytest.skip(f"only {hard} descriptors are allowed")
+    code = f"""if True:
+        import os, resource, sys
+        resource.setrlimit(resource.RLIMIT_NOFILE, ({max(limit, 1200)}, {hard}))
+        for _ in range(1100):
+            os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
+        os.execv(sys.argv[1], sys.argv[1:])"""
+    source = tmp_path / "people.singer"
+    source.write_bytes(as_input(people(3)))
+    words = ("--config", str(door.config()), "--input", str(source))
+    finished = door.finish(door.start(*words, cold=True, through=(sys.executable, "-c", code)), None)
+    assert (finished.code, finished.stdout) == (0, state_line())

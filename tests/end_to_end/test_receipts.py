@@ -522,6 +522,33 @@ def test_a_folder_locked_for_long_is_reported(door: FrontDoor) -> None:
     assert receipt_of(door)["number"] == 1
 
 
+def test_a_receipt_that_cannot_be_read_fails_the_next_run(door: FrontDoor) -> None:
+    """It may be the last applied one, with which `max_shrink_percent` compares, and whose number counts."""
+    settings: dict[str, Any] = {
+        "report_path": "receipts",
+        "expect": {"people": {"max_shrink_percent": 10}},
+    }
+    assert door.run(people(100), **settings).code == 0
+    (receipt,) = (door.folder / "receipts").iterdir()
+    receipt.rename(door.folder / "kept.json")
+    # A file that even root cannot read.
+    (door.folder / "receipts" / "kept.json").symlink_to("kept.json")
+    before = door.operations()
+    finished = door.run(people(3), **settings)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "receipts/kept.json may be the receipt of the previous run, and cannot be read" in finished.error
+    assert "[receipt-not-written]" in finished.error
+    assert door.operations() == before
+
+
+def test_a_receipt_that_could_not_be_replaced_fails_the_run_before_any_request(door: FrontDoor) -> None:
+    """Its name has room for the file, but not for the temporary one that replaces it at the end."""
+    finished = door.run(people(3), report_path=f"{'x' * 245}.json")
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[receipt-not-written]" in finished.error
+    assert door.operations() == []
+
+
 # The HTML report
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import stat
 import sys
@@ -18,6 +19,7 @@ from tests.support.front_door import (
     SECRET,
     STATE,
     FrontDoor,
+    end_of_input,
     people,
     record,
     state_line,
@@ -676,3 +678,19 @@ def test_a_run_does_not_start_if_its_receipt_does_not_fit(door: FrontDoor, room:
     assert "[receipt-not-written]" in finished.error
     assert not (door.folder / "receipt.json").exists()
     assert door.operations() == []
+
+
+def test_a_rejects_folder_that_is_removed_during_the_run_is_made_again(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, entities=RULES)
+    hang = Fault("close", integration_id=door.integration_id, effect=Hang(), moment="after")
+    door.sandbox.inject(hang)
+    process = door.fed([SCHEMA, record(1), bad(2), record(3), STATE], on_invalid_record="divert")
+    end_of_input(process)
+    door.wait_for_operation("close")
+    shutil.rmtree(door.folder / "rejects")
+    door.sandbox.release(hang)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    (kept,) = (door.folder / "rejects").iterdir()
+    assert str(kept.relative_to(door.folder)) in finished.stderr
+    assert len(kept.read_text().splitlines()) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -323,3 +324,14 @@ def test_a_large_state_is_written_in_full(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1), large], cold=True, env={"PYTHONUNBUFFERED": "1"})
     assert finished.code == 0
     assert len(finished.stdout) > 500_000
+
+
+def test_a_signal_that_the_parent_has_blocked_discards(door: FrontDoor) -> None:
+    """A blocked signal is inherited, like an ignored one, and would never arrive."""
+    code = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM});"
+    code += "os.execv(sys.argv[1], sys.argv[1:])"
+    process = door.midway(cold=True, through=(sys.executable, "-c", code))
+    process.send_signal(signal.SIGTERM)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (143, "")
+    assert door.session().state == "cancelled"

@@ -172,7 +172,10 @@ class _InterruptibleInput(io.RawIOBase):
             buffer[: len(data)] = data
             return len(data)
         began = time.monotonic()
-        while not select.select([self.descriptor], [], [], POLL_INTERVAL)[0]:
+        # Not `select`, which takes no descriptor above 1023.
+        waiting = select.poll()
+        waiting.register(self.descriptor, select.POLLIN)
+        while not waiting.poll(POLL_INTERVAL * 1000):
             if 0 < self.longest_silence <= time.monotonic() - began:
                 raise TapSilent(self.longest_silence)
             self._check_interrupt()

@@ -97,6 +97,8 @@ class RejectsFile:
         """Rewrite the file with only these records, in this order."""
         if self._descriptor is not None:
             with self._writing():
+                # The folder may have been removed; the records are still there, through the descriptor.
+                private_files.make_folder(self.path.parent)
                 private_files.replace(self.path, self._content(self._descriptor, places))
             self._close()
 
