@@ -34,7 +34,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
-from tests.support.sandbox import Fault, Hang
+from tests.support.sandbox import Fault, Hang, Respond
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -446,7 +446,7 @@ def run_with_threads(door: FrontDoor, threads: int) -> Finished:
     assert (finished.code, finished.stdout) == (1, "")
     assert "[resources-exhausted]" in finished.error
     assert "o thread could be started." in finished.error
-    assert "(ulimit -u, pids.max)" in finished.error
+    assert "(ulimit -u, -v, pids.max)" in finished.error
     assert "may be open" not in finished.error
     return finished
 
@@ -572,3 +572,18 @@ def test_an_input_file_may_have_a_high_descriptor(door: FrontDoor, tmp_path: Pat
     words = ("--config", str(door.config()), "--input", str(source))
     finished = door.finish(door.start(*words, cold=True, through=(sys.executable, "-c", code)), None)
     assert (finished.code, finished.stdout) == (0, state_line())
+
+
+def test_too_many_open_files_are_named(door: FrontDoor) -> None:
+    busy = Respond(429, {"Retry-After": "1", "Connection": "close"})
+    door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=busy))
+    process = door.fed(people(3), retry_timeout_seconds=3, page_size=1)
+    door.wait_for_operation("create", responded=True)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, 3))
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert (
+        "there are too many open files. No session was opened. Raise the limit of open files"
+        in finished.error
+    )
+    assert "[not-connected]" in finished.error

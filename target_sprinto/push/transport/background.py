@@ -35,7 +35,7 @@ class ResourcesExhausted(SprintoError, code="resources-exhausted"):
     """The machine has no more memory, threads or open files for this process."""
 
 
-NO_THREAD = "No thread could be started.", "Raise the limit of threads or processes (ulimit -u, pids.max)."
+NO_THREAD = "No thread could be started.", "Raise the limit of processes or memory (ulimit -u, -v, pids.max)."
 
 
 def start_thread(work: Callable[[], None], name: str) -> threading.Thread:

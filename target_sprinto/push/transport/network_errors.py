@@ -35,6 +35,8 @@ _CERTIFICATE_REQUIRED = ("CERTIFICATE_REQUIRED",)
 _PROXY_BUSY = frozenset({429, 500, 502, 503, 504})
 """A proxy's responses to CONNECT that may be different a moment later; tinyproxy's to a dead host is 500."""
 
+_TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -75,6 +77,11 @@ def to_api_error(failure: Exception, action: str) -> errors.ApiError:
 def _to_connect_error(failure: ConnectError, causes: list[BaseException], action: str) -> errors.ApiError:
     if isinstance(failure.__cause__, ProxyResponseError):
         return _to_proxy_error(failure.__cause__)
+    if any(isinstance(cause, OSError) and cause.errno in _TOO_MANY_FILES for cause in causes):
+        return errors.NotConnected(
+            f"{action} no connection could be opened: there are too many open files.",
+            "Raise the limit of open files (ulimit -n).",
+        )
     if failure.at_proxy:
         return errors.NotConnected(
             "Could not connect to the proxy.", "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY."
