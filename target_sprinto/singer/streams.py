@@ -23,7 +23,13 @@ from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.input.messages import decode_object
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.mapping.map_check import doubts, require_entity, require_known_names, require_map
+from target_sprinto.singer.mapping.map_check import (
+    doubts,
+    require_entity,
+    require_known_names,
+    require_map,
+    require_own_entry,
+)
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
 from target_sprinto.singer.mapping.named_streams import Arrivals
@@ -116,6 +122,7 @@ class Streams(dict[str, Stream]):
         # Copied before the mapper adds its own.
         fields = dict(schema["properties"])
         rules = rules_of(self.stream_maps, name)
+        require_own_entry(self.stream_maps, name, rules[0])
         for own in filter(None, rules):
             require_map(own, name, list(fields), key_properties)
         try:

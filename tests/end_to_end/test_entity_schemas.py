@@ -187,3 +187,21 @@ def test_only_the_first_problems_of_a_record_are_listed(door: FrontDoor) -> None
     finished = run(door, [stream | {"key_properties": []}, message, STATE], {"Person": {"schema": schema}})
     assert "; and 16 more." in finished.error
     assert len(finished.error) < 500
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"required": ["employeeId"]},
+        {},
+        {"allOf": [{"properties": {"employeeId": {}}}]},
+        {"properties": {"other": {}}, "patternProperties": {"^employee": {}}},
+    ],
+    ids=str,
+)
+def test_a_schema_may_name_its_fields_elsewhere_or_nowhere(door: FrontDoor, schema: dict[str, Any]) -> None:
+    rules = {"key": ["employeeId"], "schema": schema}
+    maps = {"people": {"employeeId": "str(id)", "__key_properties__": ["employeeId"], "__else__": None}}
+    finished = door.run(people(2), entity_schemas={"people": rules}, stream_maps=maps)
+    assert finished.code == 0, finished.stderr
+    assert [one["employeeId"] for one in door.applied()["people"]] == ["0", "1"]

@@ -124,3 +124,48 @@ def test_a_missing_field_is_null(door: FrontDoor, expression: str) -> None:
     finished = run(door, {"id": "id", "made": expression, "__else__": None}, record)
     assert (finished.code, finished.stdout) == (0, state_line()), finished.error
     assert door.applied()["Staff"] == [{"id": 7, "made": None}]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"senior": "'yes' if record.get('mfa') else 'no'"},
+        {"__filter__": "record.get('mfa', True)"},
+        {"new": "[mfa for mfa in record['list']]"},
+        {"new": "str(id)[:1] + record.get('mfa', '')"},
+    ],
+    ids=str,
+)
+def test_a_field_that_only_the_map_knows_is_sent_too(door: FrontDoor, rules: dict[str, str]) -> None:
+    """The schema does not name it, and the map keeps other fields."""
+    schema = {"properties": {"id": {"type": "integer"}, "list": {}}}
+    records = [{"id": 1, "list": [], "mfa": "on"}, {"id": 2, "list": [], "mfa": "on", "other": 1}]
+    messages = [
+        {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]},
+        *({"type": "RECORD", "stream": "people", "record": one} for one in records),
+        STATE,
+    ]
+    finished = door.run(messages, stream_maps={"people": rules})
+    assert finished.code == 0, finished.stderr
+    assert [one["mfa"] for one in door.applied()["people"]] == ["on", "on"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("(int(name) if name else None)", 7),
+        ("(bool(name))", True),
+        ("(float(name))", 7.0),
+        ("level.upper()", "A"),
+        ("level + '-' + name", "a-7"),
+    ],
+)
+def test_a_conversion_is_known_wherever_it_is_in_the_expression(
+    door: FrontDoor, expression: str, value: object
+) -> None:
+    """Also in place of a field whose schema allows other values."""
+    changed = RECORD | {"name": "7"}
+    for target in ("new", "level"):
+        finished = run(door, {target: expression}, changed)
+        assert finished.code == 0, finished.stderr
+    assert [one["level"] for one in door.applied()["Staff"]] == [value]

@@ -275,3 +275,19 @@ def test_a_schema_without_fields_reports_no_unknown_fields(door: FrontDoor) -> N
     assert finished.code == 0, finished.stderr
     (entity,) = door.applied()["people"]
     assert "salary" not in entity
+
+
+@pytest.mark.parametrize("own", [{"name": None}, None], ids=str)
+def test_an_entry_that_a_later_pattern_replaces_fails_the_run(door: FrontDoor, own: object) -> None:
+    """Otherwise the fields that it removes, or the whole stream, would be sent."""
+    maps = {"people": own, "peo*": {"source": "'hr'"}}
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps=maps)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert (
+        "the `stream_maps` entry of stream 'people' has no effect, because the pattern 'peo*'"
+        in finished.error
+    )
+    assert door.operations() == []
+    turned = dict(reversed(maps.items()))
+    assert door.run([SCHEMA, record(1), STATE], stream_maps=turned).code == 0
+    assert "name" not in str(door.applied())

@@ -194,3 +194,17 @@ def test_a_draft_is_deterministic() -> None:
     messages = as_input([{"type": "SCHEMA", "stream": "s", "schema": schema(PUBLISHED[0].fields)}])
     first, second = (draft(from_output(messages.splitlines())["s"], USER) for _ in range(2))
     assert first == second
+
+
+def test_a_number_is_not_proposed_as_a_date_and_time() -> None:
+    sample = StreamSample({"properties": {"hire_date": {"type": "integer"}}})
+    (start,) = [one for one in draft(sample, USER) if one.field == "employmentStartDate"]
+    assert (start.rule, start.level) == (UNDECIDED, "decide")
+    assert "a number is not a date and time" in start.why
+
+
+def test_a_personal_address_is_not_proposed_for_work() -> None:
+    address = {"type": "object", "properties": {"email": {"type": "string"}}}
+    sample = StreamSample({"properties": {"personal": address, "work": address}})
+    (email,) = [one for one in draft(sample, USER) if one.field == "workEmail"]
+    assert email.source == "work.email"

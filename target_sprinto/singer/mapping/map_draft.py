@@ -136,6 +136,8 @@ def _ranked(field: str, sources: Mapping[Path, object]) -> Iterator[tuple[int, P
             names |= {name: _LIKELY + number for number, name in enumerate(weak, 1) if name not in names}
             names |= {name: number for number, name in enumerate(strong, 1) if name not in names}
     for path in sources:
+        if "work" in meant.split() and "personal" in map(words, path):
+            continue
         inner = list(path)
         while len(inner) > 1 and _WRAPPERS.fullmatch(words(inner[0])):
             inner.pop(0)
@@ -156,6 +158,8 @@ def _converted(
                 return (f"{expression}.upper()", "in capitals") if upper else (expression, "")
         return None, f"its values are not all among {', '.join(map(str, allowed))}"
     kinds = types_of(schema)
+    if wanted.get("format") == "date-time" and kinds - {"null"} <= {"integer", "number"} and kinds:
+        return None, "a number is not a date and time"
     nullable = len(path) > 1 or "null" in kinds or not kinds
     if "string" in types_of(wanted) and "string" not in kinds:
         return text_of(expression, may_be_null=nullable), "as text, 7.0 is '7.0'" if "number" in kinds else ""

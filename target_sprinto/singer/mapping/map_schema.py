@@ -16,6 +16,7 @@ from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, parsed,
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
 _TEXT = {"type": ["string", "null"]}
+_CONVERSIONS = {"int": "integer", "float": "number", "bool": "boolean"}
 _DEFINITIONS = ("definitions", "$defs")
 _TEXT_METHODS = re.compile(
     "capitalize|casefold|dumps|isoformat|join|ljust|lower|lstrip|removeprefix|removesuffix|replace|rjust|rstrip"
@@ -41,10 +42,13 @@ def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any
     match node:
         case ast.IfExp(body=inner, orelse=ast.Constant(None)):
             return _made_by(inner, fields, as_mapped)
-        case ast.Call(ast.Name("int" | "float" | "bool")) | ast.Name("record"):
+        case ast.Call(ast.Name(name)) if name in _CONVERSIONS:
+            return {"type": [_CONVERSIONS[name], "null"]}
+        case ast.Name("record"):
             return as_mapped
     if _is_text(node):
-        return as_mapped if "string" in types_of(as_mapped) else _TEXT
+        # Not the other rules of the field, whose value it replaces.
+        return {"type": "string"} if types_of(as_mapped) == {"string"} else _TEXT
     found = read_at(node, fields)
     return _or_null(found) if isinstance(found, dict) else {}
 

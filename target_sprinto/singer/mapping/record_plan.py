@@ -64,6 +64,12 @@ class RecordWriter:
             forbid_unknown_fields=not rule.drops_others,
             gc=False,
         )
+        # Such a field is sent as well, but only the SDK's mapper knows that.
+        self._undeclared = [
+            attribute
+            for name, attribute in compiler.attributes.items()
+            if name not in fields and not rule.drops_others
+        ]
         self._decode = msgspec.json.Decoder(read).decode
         self._skips = rule.drops_others or bool(rule.removed)
 
@@ -75,6 +81,8 @@ class RecordWriter:
         try:
             read = self._decode(raw)
             if self._mark is not None and (mark := self._mark(read)) is not UNSET and mark != NULL:
+                return None
+            if any(getattr(read, attribute) is not UNSET for attribute in self._undeclared):
                 return None
             if (made := self._make(read)) is None:
                 return LEFT_OUT

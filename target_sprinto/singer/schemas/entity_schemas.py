@@ -34,10 +34,28 @@ class _Rules(msgspec.Struct, forbid_unknown_fields=True):
     schema: dict[str, Any] = {}
 
 
+_ELSEWHERE = frozenset(
+    {
+        "$ref",
+        "$dynamicRef",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "if",
+        "then",
+        "else",
+        "patternProperties",
+        "dependentSchemas",
+    }
+)
+"""Keywords that may name further fields."""
+
+
 class EntitySchema:
     """One entity type: its `key`, its `fields` as ``{field: JSON Schema}``, and which are `required`.
 
-    A type that is `closed` has no other fields. Raises SettingsError for an invalid JSON Schema.
+    A type that is `closed` has no other fields. `names_all`: other fields are probably mistakes. Raises
+    SettingsError for an invalid JSON Schema.
     """
 
     def __init__(self, entity_type: str, rules: object) -> None:
@@ -58,6 +76,7 @@ class EntitySchema:
         self.closed = (
             self.schema.get("additionalProperties") is False and "patternProperties" not in self.schema
         )
+        self.names_all = bool(self.fields) and _ELSEWHERE.isdisjoint(self.schema)
 
     def check(self, stream: str, record: Mapping[str, Any], body: bytes) -> None:
         """Raise EntityMismatch with every problem of a mapped record; `body` is its JSON."""

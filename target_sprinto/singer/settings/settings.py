@@ -91,8 +91,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     entity_types: Annotated[
         dict[str, str],
         "Entity types",
-        "Stream to entity type. A name may be a pattern, as in `stream_maps`: a stream's own name wins"
-        " over patterns, and of several patterns the last one wins.",
+        "Stream to entity type. A name may be a pattern: a stream's own name wins over patterns, and of"
+        " several patterns the last one wins.",
         Meta(examples=[{"employees": "User"}]),
     ] = {}
     entity_schemas: Annotated[
