@@ -41,7 +41,7 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
 @command(
     "Show what was applied when, from receipts.",
     "sprintoctl history receipts --max-age 36h",
-    "sprintoctl history receipts --since 2026-11-01 --until 2026-12-01 --every 24h",
+    "sprintoctl history receipts --since 2026-11-01 --until 2026-12-01 --every 26h",
     "sprintoctl history receipts --format openmetrics > sprinto.prom",
     "sprintoctl history receipts --since 2026-11-01 --format html > november.html",
 )
@@ -63,9 +63,9 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
 @click.option(
     "--every",
     callback=_length,
-    default="24h",
+    default="26h",
     metavar="LENGTH",
-    help="A longer time than this without an applied run is a gap.",
+    help="A longer time than this without an applied run is a gap; nightly runs are not exactly 24 h apart.",
 )
 @click.option(
     "--format",

@@ -10,7 +10,8 @@ from click.core import ParameterSource
 
 from target_sprinto import private_files
 from target_sprinto.cli.options import OK, binary_option, command, config_option, public_key_option
-from target_sprinto.push.text import format_counts, pluralize
+from target_sprinto.push.endpoint import REGIONS
+from target_sprinto.push.text import format_counts, pluralize, shown
 from target_sprinto.receipts import receipt_html, signing
 from target_sprinto.receipts.chain import pipeline_of
 from target_sprinto.receipts.document import COMPLETE, Receipt
@@ -56,6 +57,8 @@ def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None
         _verify_input(document, source, config)
     else:
         click.echo(f"{OK}: the receipt is intact; the run's outcome is {document.outcome}.")
+    if document.api_url not in REGIONS.values():
+        click.echo(f"It was a run against {shown(document.api_url)}, which is not Sprinto.")
     if document.count_mismatch:
         click.echo(document.count_mismatch)
     click.echo(_signature_of(document, public_key))

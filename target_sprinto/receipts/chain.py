@@ -73,10 +73,10 @@ def read_head(path: Path) -> Head | None:
 
 
 def may_be_one(path: Path) -> bool:
-    """Whether a file may be a receipt, even a damaged one: it begins like one, or cannot be read."""
+    """Whether a file may be a receipt, even a damaged one: its beginning is like one's, or cannot be read."""
     try:
         with path.open("rb") as opened:
-            return opened.read(len(BEGIN)) == BEGIN
+            return BEGIN.startswith(opened.read(len(BEGIN)))
     except OSError:
         return True
 

@@ -32,8 +32,11 @@ def _outcome(receipt: Receipt) -> Iterator[str]:
     if (code == 0) != (receipt.outcome in COMPLETE and error is None):
         yield f"`outcome` {receipt.outcome}, `exit_code` {code}, `error` {error or 'none'}"
     state = receipt.session.state if receipt.session else None
-    if receipt.outcome == "applied" and state != "processed":
-        yield f"`outcome` is applied, but the session is {state or 'missing'}"
+    needed = {"applied": "processed", "held": "active"}.get(receipt.outcome, state)
+    if state != needed:
+        yield f"`outcome` is {receipt.outcome}, but the session is {state or 'missing'}"
+    if receipt.outcome in COMPLETE and receipt.input_sha256 is None:
+        yield f"`outcome` is {receipt.outcome}, but `input_sha256` is missing"
 
 
 def _counts(receipt: Receipt) -> Iterator[str]:

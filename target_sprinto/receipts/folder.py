@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -100,8 +100,16 @@ def read_folder(path: Path, public_key: signing.PublicKey | None, check: Callabl
         except SprintoError as problem:
             found.problems.append(str(problem))
         found.receipts += 1
-    found.problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]
+    broken = [*broken_links(links), *_orphans(path)]
+    found.problems += [f"{problem} [{ChainBroken.code}]" for problem in broken]
     return found
+
+
+def _orphans(folder: Path) -> Iterator[str]:
+    """A sentence for each envelope without its receipt."""
+    for envelope in sorted(folder.glob(f"*{signing.ENVELOPE_SUFFIX}")):
+        if not envelope.with_name(envelope.name.removesuffix(signing.ENVELOPE_SUFFIX)).exists():
+            yield f"{printable(envelope.name)} signs a receipt that is not here."
 
 
 def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:

@@ -79,7 +79,7 @@ def stale(series: Iterable[Series], now: datetime, max_age: timedelta) -> Iterat
     """A line for each entity type that the receipts do not show as applied within `max_age`."""
     for one in series:
         if not one.applied:
-            yield f"{one.name}: never applied."
+            yield f"{one.name}: never applied, as far as receipts show."
             continue
         last = one.applied[-1].ended_at
         if (age := now - last) > max_age:

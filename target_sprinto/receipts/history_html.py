@@ -15,7 +15,7 @@ from target_sprinto.receipts.receipt_html import fill, table, text
 
 _WORDS = {
     "applied": "Applied",
-    "held": "Held for approval, not applied",
+    "held": "Held for approval",
     "dry-run": "Dry run; nothing applied",
     "nothing-to-send": "No records to send",
     "failed": "Failed",

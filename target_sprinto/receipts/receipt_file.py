@@ -23,7 +23,7 @@ from target_sprinto.receipts.run_info import RunInfo
 
 log = logging.getLogger(__name__)
 
-_RUNS_LOOKED_BACK = 100
+_RUNS_LOOKED_BACK = 1000
 _LONGEST_PATH = 150
 """Characters of a path in a message."""
 

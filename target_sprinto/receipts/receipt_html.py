@@ -14,13 +14,21 @@ from target_sprinto.push.text import printable
 from target_sprinto.receipts.document import Receipt, Stream
 
 _HEADLINES = {
-    "unfinished": ("open", "Unfinished", "The run is still in progress, or was killed before it could end."),
+    "unfinished": (
+        "open",
+        "Unfinished",
+        "The run is in progress, was killed, or could not write its receipt: what it did is not shown.",
+    ),
     "applied": (
         "good",
         "Applied",
         "Sprinto has processed the session: the records listed as accepted are applied.",
     ),
-    "held": ("open", "Held", "The records listed as accepted are staged, and wait to be applied."),
+    "held": (
+        "open",
+        "Held",
+        "The records listed as accepted were staged for approval, and may have been applied since.",
+    ),
     "dry-run": ("plain", "Dry run", "Every page was sent to Sprinto, then the session was discarded."),
     "nothing-to-send": ("plain", "Nothing to send", "There was no record to send, so no session was opened."),
     "failed": ("bad", "Failed", ""),
@@ -128,10 +136,12 @@ def _explain(receipt: Receipt) -> str:
             if unknown
             else "No session was opened."
         )
-    if session.state in _ENDS:
+    # A close that was definitely not performed is followed by a discard; one in doubt may apply even from
+    # `expired`.
+    may_be_applied = "applying" in phases and "discarding" not in phases
+    if session.state in _ENDS and not (session.state == "expired" and may_be_applied):
         return _ENDS[session.state]
-    # A close that was definitely not performed is followed by a discard.
-    if "applying" in phases and "discarding" not in phases:
+    if may_be_applied:
         return "The apply request was sent; the session may still be applied."
     return "The session's end was not observed. Nothing is applied unless someone applies it."
 

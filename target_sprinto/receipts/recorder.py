@@ -149,8 +149,13 @@ class ReceiptRecorder(RunObserver):
             )
         ending = RecordedOutcome("held", state_went_to="nowhere" if self.state() is None else "receipt")
         events = self._events(Deadline(_EVENTS_SECONDS, self.interrupted))
-        self.interrupted()
-        self.file.write(lambda: self._receipt(ending, events))
+
+        def held() -> receipt.Receipt:
+            # Waiting for the folder's lock may have taken seconds.
+            self.interrupted()
+            return self._receipt(ending, events)
+
+        self.file.write(held)
         self._written = True
 
     # The end

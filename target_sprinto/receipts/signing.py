@@ -63,9 +63,12 @@ def keys() -> Any:  # noqa: ANN401 - a module
         ) from None
 
 
+ENVELOPE_SUFFIX = ".dsse"
+
+
 def envelope_path(path: Path) -> Path:
     """The path of a receipt's envelope."""
-    return path.with_name(f"{path.name}.dsse")
+    return path.with_name(f"{path.name}{ENVELOPE_SUFFIX}")
 
 
 def pre_authentication_encoding(payload: bytes) -> bytes:

@@ -16,6 +16,7 @@ from hashlib import blake2b
 import msgspec
 
 from target_sprinto.errors import ExpectationNotMet
+from target_sprinto.push.protocol.entity_keys import comparable
 from target_sprinto.push.text import quoted, short, shown
 from target_sprinto.receipts.receipt_file import Applied
 from target_sprinto.similar_names import nearest_first
@@ -126,6 +127,9 @@ class Expectations:
 
     def _require_new(self, name: str, field: str, value: object, origin: object) -> None:
         seen = self._seen.setdefault((name, field), set())
+        if isinstance(value, int | Decimal):
+            # 1, 1.0 and 1e0 are one value.
+            value = comparable(value) if value is not True and value is not False else value
         digest = blake2b(_encode(value), digest_size=8).digest()
         if digest in seen:
             raise ExpectationNotMet(

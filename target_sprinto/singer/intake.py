@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.protocol.entity_keys import entity_key
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer.expectations import Expectations
-from target_sprinto.singer.input.messages import encode
 from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
 from target_sprinto.singer.settings.settings import Settings
@@ -68,14 +68,9 @@ class Intake:
         if not (self.needs_keys and self.has_key(entity_type)):
             return None
         try:
-            values = tuple([record[name] for name in self._key_properties[entity_type]])
+            return entity_key(record[name] for name in self._key_properties[entity_type])
         except KeyError:
             return None
-        try:
-            hash(values)
-        except TypeError:
-            return encode(values)
-        return values
 
     def reject(self, problem: SprintoError, source: Source, entity_type: str, key: object = None) -> None:
         """Keep a record that must not be sent, if rejects are kept; otherwise raise the problem."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,8 +120,8 @@ class Streams(dict[str, Stream]):
             )
 
     def _routes(self, name: str, schema: dict[str, Any], key_properties: list[str] | None) -> list[Route]:
-        # Copied before the mapper adds its own.
-        fields = dict(schema["properties"])
+        # Copied, because the mapper changes it.
+        fields = copy.deepcopy(schema["properties"])
         rules = rules_of(self.stream_maps, name)
         require_own_entry(self.stream_maps, name, rules[0])
         for own in filter(None, rules):
@@ -176,7 +177,7 @@ class Streams(dict[str, Stream]):
                     self._doubted.add((tap_stream, name))
                     log.warning("Input line %d: %s", self.intake.reader.line, doubt)
             if not stream_map.flattening_enabled:
-                schema = mapped_schema(schema, rule, stream_map.raw_schema)
+                schema = mapped_schema(schema, rule, {**stream_map.raw_schema, "properties": fields})
         if "$schema" not in stream_map.raw_schema:
             # The mapper adds a draft of its own, which may not have the tap's keywords.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}

@@ -135,6 +135,30 @@ def test_a_duplicate_value_is_reported_only_by_its_line(door: FrontDoor, maps: d
     assert door.run([*once, STATE], expect=expect, stream_maps=maps).code == 0
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("1", "1.0", True),
+        ("100", "1E2", True),
+        ("0", "-0.0", True),
+        ("1", "true", False),
+        ("1", '"1"', False),
+        ("12345678901234567890123456789012345", "12345678901234567890123456789012346", False),
+    ],
+)
+def test_unique_numbers_are_compared_by_value(
+    door: FrontDoor, first: str, second: str, *, same: bool
+) -> None:
+    schema = SCHEMA | {"schema": {"properties": {"id": {}, "badge": {}}}}
+    lines = [
+        b'{"type":"RECORD","stream":"people","record":{"id":%d,"badge":%b}}' % (at, badge.encode())
+        for at, badge in enumerate((first, second))
+    ]
+    finished = door.run([schema, *lines, STATE], expect={"people": {"unique": ["badge"]}})
+    assert (finished.code == 1) is same, finished.stderr
+    assert ("[expectation]" in finished.stderr) is same
+
+
 def test_a_unique_field_that_no_record_has_fails_the_run(door: FrontDoor) -> None:
     expect = {"people": {"unique": ["nmae"]}}
     finished = door.run(people(3), expect=expect)

@@ -169,3 +169,18 @@ def test_a_conversion_is_known_wherever_it_is_in_the_expression(
         finished = run(door, {target: expression}, changed)
         assert finished.code == 0, finished.stderr
     assert [one["level"] for one in door.applied()["Staff"]] == [value]
+
+
+@pytest.mark.parametrize("rules", [{"d": "d"}, {"d": "record.get('d')"}, {"d": "e", "e": "d"}], ids=str)
+def test_a_field_with_alternatives_may_be_copied_onto_itself(door: FrontDoor, rules: dict[str, str]) -> None:
+    """The SDK's mapper adds a null to the alternatives of the very schema that it was given."""
+    either = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": ["string", "null"]}]}
+    schema = {"properties": {"id": {"type": "integer"}, "d": either, "e": either}}
+    messages = [
+        {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]},
+        {"type": "RECORD", "stream": "people", "record": {"id": 1, "d": "2026-01-01T00:00:00Z", "e": None}},
+        STATE,
+    ]
+    finished = door.run(messages, stream_maps={"people": rules})
+    assert finished.code == 0, finished.stderr
+    assert len(door.applied()["people"]) == 1

@@ -694,3 +694,27 @@ def test_a_rejects_folder_that_is_removed_during_the_run_is_made_again(door: Fro
     (kept,) = (door.folder / "rejects").iterdir()
     assert str(kept.relative_to(door.folder)) in finished.stderr
     assert len(kept.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second", "superseded"),
+    [
+        ({"type": "number"}, "1.50", "1.5", True),
+        ({"type": "number"}, "1", "1.0", True),
+        ({}, "1", "true", False),
+        ({"type": ["string", "null"]}, "null", "null", False),
+        ({}, '{"a":1,"b":2}', '{"b":2,"a":1.0}', True),
+    ],
+)
+def test_only_a_later_record_of_an_equal_key_supersedes_a_reject(
+    door: FrontDoor, kind: dict[str, Any], first: str, second: str, *, superseded: bool
+) -> None:
+    schema = SCHEMA | {"schema": {"properties": {"id": kind, "name": {"type": "string"}}}}
+    lines = [
+        f'{{"type":"RECORD","stream":"people","record":{{"id":{key},"name":{name}}}}}'.encode()
+        for key, name in ((first, "5"), (second, '"new"'))
+    ]
+    finished = door.run([schema, *lines, STATE], on_invalid_record="divert")
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.stderr
+    assert ("is superseded" in finished.stderr) is superseded
+    assert bool(list((door.folder / "rejects").glob("*.singer"))) is not superseded

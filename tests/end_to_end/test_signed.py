@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import stat
@@ -540,7 +541,7 @@ def test_a_folder_with_other_files_and_a_signed_chain(door: FrontDoor) -> None:
     folder = door.folder / "receipts"
     folder.mkdir()
     for number in range(200):
-        (folder / f"{number}.json").write_text(["", "{}", "[", '{"format": 1}', "\0" * 9000][number % 5])
+        (folder / f"{number}.json").write_text(["x", "{}", "[", '{"format": 1}', "\0" * 9000][number % 5])
     keygen(door)
     for _ in range(2):
         assert door.run(people(3), **IN_FOLDER, receipt_key_file="key.pem").code == 0
@@ -553,6 +554,27 @@ def test_a_folder_with_other_files_and_a_signed_chain(door: FrontDoor) -> None:
     check_failed(finished, "receipt-chain", "2 problems in 2 receipts")
     assert "[receipt-outcome]" in finished.stdout
     assert "does not follow" in finished.stdout
+
+
+@pytest.mark.parametrize("size", [0, 5])
+def test_a_receipt_cut_to_its_first_bytes_is_a_problem(door: FrontDoor, size: int) -> None:
+    _, last = sorted(runs(door, 2), key=lambda path: read_receipt(path)["number"])
+    os.truncate(last, size)
+    assert door.run(people(1), **IN_FOLDER).code == 0
+    finished = sprintoctl(door, "verify", "receipts")
+    check_failed(finished, "receipt-chain", "1 problem in 3 receipts")
+    assert last.name in finished.stdout
+
+
+def test_an_envelope_whose_receipt_was_removed_is_a_problem(door: FrontDoor) -> None:
+    keygen(door)
+    for _ in range(2):
+        assert door.run(people(3), **IN_FOLDER, receipt_key_file="key.pem").code == 0
+    last = max((door.folder / "receipts").glob("*.json"), key=lambda path: read_receipt(path)["number"])
+    last.unlink()
+    finished = verify(door, "receipts")
+    check_failed(finished, "receipt-chain", "1 problem in 1 receipt")
+    assert f"{last.name}.dsse signs a receipt that is not here" in finished.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

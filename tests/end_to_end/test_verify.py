@@ -94,7 +94,8 @@ def test_the_same_input_produces_the_same_pages(door: FrontDoor, settings: dict[
     name = "User" if "entity_types" in settings else "people"
     finished = verify(door, **settings)
     check_ok(finished, f"OK: the same {pages} pages, {count} {name}, as in the receipt.")
-    (message,) = finished.stdout.splitlines()[1:]
+    address, message = finished.stdout.splitlines()[1:]
+    assert address == f"It was a run against {door.sandbox.base_url}, which is not Sprinto."
     assert message.startswith("It is unsigned")
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -36,6 +37,7 @@ from target_sprinto import (
     SprintoClient,
     SprintoError,
     Timeouts,
+    TooFewRecords,
     UnserializableRecord,
 )
 from target_sprinto.errors import SettingsError
@@ -314,6 +316,46 @@ def test_str_subclasses_are_sent_by_their_content(
     assert all(type(name) is str for name in run.result.records)
 
 
+class TwoFaced(dict[str, object]):
+    """Shows other items than it holds, as werkzeug's MultiDict does."""
+
+    def items(self) -> Any:  # noqa: ANN401 - as dict's
+        return {name: one for name, (one, *_) in super().items()}.items()  # type: ignore[misc, has-type] # lists
+
+
+class Unsteady(Mapping[str, object]):
+    """NaN when read for the second time."""
+
+    def __init__(self) -> None:
+        self._values = iter([1.0, float("nan")])
+
+    def __getitem__(self, name: str) -> object:
+        return next(self._values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["score"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Hidden(float):
+    def __float__(self) -> float:
+        return float("nan")
+
+
+def test_exactly_the_values_that_are_checked_are_sent(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    with client.run() as run:
+        run.push("people", [TwoFaced(id=["E1"], score=[1.0, float("nan")])], key="id")
+        run.push("scores", [Unsteady(), {"score": Hidden(2.0)}])
+    applied = {
+        name: [json.loads(one) for one in found] for name, found in sandbox.applied(integration_id).items()
+    }
+    assert applied == {"people": [{"id": "E1", "score": 1.0}], "scores": [{"score": 1.0}, {"score": 2.0}]}
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -473,6 +515,35 @@ def test_a_run_cannot_finish_during_a_push(client: SprintoClient) -> None:
     with pytest.raises(ConfigError, match="while a push reads its records"), client.run() as run:
         run.push("people", records())
     assert run.result.outcome is not RunOutcome.APPLIED
+
+
+def test_a_run_cannot_finish_during_a_push_in_which_another_has_ended(client: SprintoClient) -> None:
+    def records() -> Iterator[dict[str, int]]:
+        yield {"id": 1}
+        run.push("devices", [{"owner": 1}])
+        run.finish()
+
+    with pytest.raises(ConfigError, match="while a push reads its records"), client.run() as run:
+        run.push("people", records())
+    assert run.result.outcome is not RunOutcome.APPLIED
+
+
+@pytest.mark.parametrize("parallel", [1, 8])
+def test_a_push_after_a_failed_finish_ends_the_run(client: SprintoClient, parallel: int) -> None:
+    """Even if the program has caught the failure: nothing would send its pages."""
+    records = [{"id": number} for number in range(5)]
+    run = client.run(page_size=2, max_parallel_pages=parallel, expected={"people": 99})
+
+    def use() -> None:
+        with run:
+            run.push("people", records)
+            with pytest.raises(TooFewRecords):
+                run.finish()
+            run.push("people", records)
+
+    with pytest.raises(RunEnded):
+        use()
+    assert run.result.outcome is RunOutcome.DISCARDED
 
 
 def in_a_child(work: Callable[[], object]) -> int:

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from target_sprinto.push.errors import UnserializableRecord
+from target_sprinto.push.protocol.entity_keys import entity_key
 from target_sprinto.push.text import quoted, short
 
 _JSON_NATIVE_TYPES = frozenset({int, bool, type(None), datetime, date, time, UUID})
@@ -43,7 +44,8 @@ def encoded(
     """
     for index, record in enumerate(records):
         try:
-            body, key = _encode(record), _key(record, key_fields)
+            plain = _plain_record(record)
+            body, key = _encode(plain), _key(plain, key_fields)
         except _NotSerializable as problem:
             where = f"field {quoted(problem.path)} of the record" if problem.path else "the record"
             raise UnserializableRecord(
@@ -59,73 +61,81 @@ FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 """Any other key may be a value, as in a mapping from email addresses."""
 
 
-def _encode(record: object) -> bytes:
+def _plain_record(record: object) -> dict[str, Any]:
+    """A copy of plain types: exactly what is checked is sent. Raises _NotSerializable."""
     if not isinstance(record, Mapping):
         raise _NotSerializable("", f"it is not a mapping but of type {_named(type(record))}")
     try:
-        _require_json(record, "")
-        return _encoder.encode(record)
+        return _plain_mapping(record, "")
     except RecursionError:
         raise _NotSerializable("", "it is nested too deeply") from None
-    except (TypeError, ValueError, NotImplementedError):
-        # The caller's own subclass of a plain type, unlike that type. msgspec's text may hold a value.
-        raise _NotSerializable("", "it holds an object that is not JSON, or too long a number") from None
 
 
-def _require_json(value: object, path: str) -> None:
+def _plain(value: object, path: str) -> object:  # noqa: PLR0911 - one for each type
     kind = type(value)
     if kind in _JSON_NATIVE_TYPES:
-        if isinstance(value, datetime) and (offset := value.utcoffset()) and offset % timedelta(minutes=1):
+        if (
+            isinstance(value, datetime | time)
+            and (offset := value.utcoffset())
+            and offset % timedelta(minutes=1)
+        ):
             raise _NotSerializable(path, "its UTC offset has seconds")
-        return
+        return value
+    # A subclass may present another value than the one that it holds, which is the one that would be sent.
     if isinstance(value, str):
-        _require_utf8(value, path)
-    elif isinstance(value, float | Decimal):
-        _require_finite(value, path)
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            _require_name(name, path)
-            shown = name if FIELD_NAME.fullmatch(name) else "*"
-            _require_json(inner, f"{path}.{shown}" if path else shown)
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            _require_json(inner, f"{path}[{index}]")
-    elif not isinstance(value, int):
-        raise _NotSerializable(path, f"JSON cannot represent {_named(kind)}")
+        return _utf8(str.__str__(value), path)
+    if isinstance(value, float):
+        return _finite(float.__float__(value), path)
+    if isinstance(value, Decimal):
+        return _finite(Decimal(value), path)
+    if isinstance(value, Mapping):
+        return _plain_mapping(value, path)
+    if isinstance(value, list | tuple):
+        return [_plain(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+    if isinstance(value, int):
+        return int.__int__(value)
+    raise _NotSerializable(path, f"JSON cannot represent {_named(kind)}")
 
 
-def _require_name(name: object, path: str) -> None:
-    if not isinstance(name, str):
-        raise _NotSerializable(path, f"a key of it is not a string but of type {_named(type(name))}")
-    _require_utf8(name, path)
+def _plain_mapping(value: Mapping[Any, object], path: str) -> dict[str, Any]:
+    made = {}
+    for name, inner in value.items():
+        if not isinstance(name, str):
+            raise _NotSerializable(path, f"a key of it is not a string but of type {_named(type(name))}")
+        key = _utf8(str.__str__(name), path)
+        shown = key if FIELD_NAME.fullmatch(key) else "*"
+        made[key] = _plain(inner, f"{path}.{shown}" if path else shown)
+    return made
 
 
-def _require_finite(value: float | Decimal, path: str) -> None:
+_Number = TypeVar("_Number", float, Decimal)
+
+
+def _finite(value: _Number, path: str) -> _Number:
     # `math.isfinite` raises on a signalling NaN.
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
         raise _NotSerializable(path, "JSON cannot represent NaN or Infinity")
+    return value
 
 
-def _require_utf8(text: str, path: str) -> None:
+def _utf8(text: str, path: str) -> str:
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
         raise _NotSerializable(path, "it contains an unpaired surrogate") from None
+    return text
 
 
-def _plain(value: object) -> object:
-    """Convert what msgspec does not accept: mappings that are not dicts, and subclasses of plain types."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    for kind in (int, float, Decimal):
-        if isinstance(value, kind):
-            return kind(value)
-    raise NotImplementedError(type(value).__name__)
+_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
+def _encode(record: dict[str, Any]) -> bytes:
+    try:
+        return _encoder.encode(record)
+    except RecursionError:
+        raise _NotSerializable("", "it is nested too deeply") from None
+    except (TypeError, ValueError):
+        raise _NotSerializable("", "it holds too long a number") from None
 
 
 def _named(kind: type) -> str:
@@ -137,9 +147,5 @@ def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
     if missing:
         raise _NotSerializable(missing[0], "it is missing, but the push names it as a key")
     # As in JSON: a UUID and its text are the same key.
-    values = msgspec.to_builtins(
-        tuple(record[name] for name in fields), builtin_types=(Decimal,), enc_hook=_plain
-    )
-    if any(isinstance(value, list | tuple | dict) for value in values):
-        return _encoder.encode(values)
-    return values or None
+    values = msgspec.to_builtins(tuple(record[name] for name in fields), builtin_types=(Decimal,))
+    return entity_key(values) or None

@@ -68,7 +68,7 @@ class Run:
         # Reentrant: a push may be made while the same thread reads the records of another.
         self._in_use = threading.RLock()
         self._was_shared = False
-        self._is_read = False
+        self._reading = 0
         self.session_outcome = ""
         """The outcome of the session of a run that failed, as a sentence."""
 
@@ -126,13 +126,13 @@ class Run:
         with self._used_alone():
             self._require_unfinished()
             self._pushes += 1
+            self._reading += 1
             try:
                 entity_type = arguments.entity_type("entity_type", entity_type)
                 fields = arguments.key_fields(key)
                 if self._entity_keys.setdefault(entity_type, fields) != fields:
                     # Keys of different fields cannot be compared.
                     fields = ()
-                self._is_read = True
                 for body, place, entity_key in encoded(arguments.records(records), self._pushes, fields):
                     self.check()
                     self.add_valid(entity_type, body, place, entity_key)
@@ -140,7 +140,7 @@ class Run:
                 self._abort_because(failure)
                 raise
             finally:
-                self._is_read = False
+                self._reading -= 1
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Add one record as JSON bytes; a page is sent once it is complete.
@@ -191,7 +191,7 @@ class Run:
         SprintoError if anything fails; call `abort` then.
         """
         with self._used_alone():
-            if self._is_read:
+            if self._reading:
                 raise errors.ConfigError(
                     "`finish` was called while a push reads its records.", "Call it after the push."
                 )

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from target_sprinto.push.errors import ApiError, ResponseLost
+from target_sprinto.push.errors import ApiError, ResponseLost, RunEnded
 from target_sprinto.push.protocol.find_rejects import Split, SubPage
 from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE, Page
 from target_sprinto.push.protocol.pages_in_flight import Throttle
@@ -107,6 +107,8 @@ class SendQueue:
         """Whether the page was enqueued."""
         with self._changed:
             self.raise_failure()
+            if self._closed:
+                raise RunEnded("This run has already ended.", "Start a new one.")
             held_bytes = sum(one.held_bytes for one in (*self._pending, pending))
             if len(self._pending) > self._parallel or (self._pending and held_bytes > _MAX_HELD_BYTES):
                 self._changed.wait(POLL_INTERVAL)

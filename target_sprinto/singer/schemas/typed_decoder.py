@@ -10,6 +10,8 @@ from typing import Any, Union
 
 import msgspec
 
+from target_sprinto.push.protocol.entity_keys import entity_key
+
 _UNSUITABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 """Errors that an arbitrary schema may cause while a decoder is made."""
 
@@ -60,9 +62,9 @@ class TypedDecoder:
             return None
         return record
 
-    def key(self, record: msgspec.Struct) -> tuple[object, ...]:
-        """The values of its key properties."""
-        return tuple([getattr(record, field) for field in self._key_fields])
+    def key(self, record: msgspec.Struct) -> tuple[object, ...] | None:
+        """Its entity key; None if a key property is null."""
+        return entity_key(getattr(record, field) for field in self._key_fields)
 
 
 def typed_decoder(

@@ -1,0 +1,45 @@
+"""Entity keys by value, so that equal values of JSON are equal keys, and no others. Pure.
+
+Python compares `True` with 1, and lists cannot be hashed; and a decimal and a float with the same digits are
+sent as the same bytes, but are not equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+
+_EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
+_LARGEST_INT = 10**40
+
+
+def entity_key(values: Iterable[object]) -> tuple[object, ...] | None:
+    """The key with these values of JSON; None if one of them is null, which identifies nothing."""
+    values = tuple(values)
+    if None in values:
+        return None
+    return tuple([value if type(value) is str else comparable(value) for value in values])
+
+
+def comparable(value: object) -> object:
+    """A hashable value, equal for equal values of JSON: numbers by value, objects in any order."""
+    if type(value) is int and -_LARGEST_INT < value < _LARGEST_INT:
+        return value
+    if isinstance(value, bool) or value is None:
+        return (bool, value)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if isinstance(value, int | Decimal):
+        return _number(value)
+    if isinstance(value, Mapping):
+        return frozenset((name, comparable(inner)) for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return (list, *map(comparable, value))
+    return value
+
+
+def _number(value: int | Decimal) -> int | Decimal:
+    """A number in its only form: an int, or a normalized Decimal if it has a fraction or is large."""
+    exact = Decimal(value).normalize(_EXACT)
+    is_int = exact.adjusted() < len(str(_LARGEST_INT)) - 1 and exact == exact.to_integral_value()
+    return int(exact) if is_int else exact
