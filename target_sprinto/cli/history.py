@@ -100,7 +100,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
             " Correct --since or --until."
         )
     if form == "openmetrics":
-        click.echo(past.openmetrics(series), nl=False)
+        click.echo(past.openmetrics(series, now), nl=False)
     elif form == "html":
         report = history_html.render(
             series,

@@ -92,6 +92,12 @@ def draft(
             continue
         entity = known[entity_type]
         proposals = map_draft.draft(sample, entity)
+        if entity_type in config["entity_types"].values():
+            click.echo(
+                f"{printable(stream)}: another stream is {entity_type}, too. Leave one out, unless their keys"
+                " differ: of two records with the same key, one may overwrite the other.",
+                err=True,
+            )
         config["entity_types"][stream] = entity_type
         config["stream_maps"][stream] = map_draft.stream_map(proposals, entity)
         for line in map_draft.as_table(stream, sample, entity, proposals):

@@ -232,7 +232,10 @@ def apply_(
     except SprintoError as failure:
         _advise(failure, how_to_discard(session, lasting(config)), close_sent=held.close_sent)
         raise
-    click.echo(f"Sprinto has processed session {session}: {format_counts(counts)}.", err=True)
+    # Under `on_count_mismatch: apply` they may differ from the receipt's, whose names alone are shown.
+    found = client.last_statuses[session][0].counts()
+    shown_counts = format_counts({name: found.get(name, 0) for name in counts})
+    click.echo(f"Sprinto has processed session {session}: {shown_counts}.", err=True)
     if document and document.state_went_to == "receipt":
         write_state(bytes(document.state), grace_period(check, client.timings.signal_shutdown_timeout))
     elif document:

@@ -66,7 +66,7 @@ def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
             (
                 one.name,
                 minute(last.ended_at) if last else "never",
-                length(now - last.ended_at) if last else "-",
+                _age(now - last.ended_at) if last else "-",
                 " ".join(counts) or "-",
                 f"{ended.outcome} [{ended.error}]" if ended.error else ended.outcome,
                 str(last.rejects) if last else "-",
@@ -98,9 +98,13 @@ def gaps(series: Iterable[Series], since: datetime, until: datetime, every: time
                 yield f"{one.name}: not applied from {minute(begin)} to {minute(end)}, {length(end - begin)}."
 
 
-def openmetrics(series: Sequence[Series]) -> str:
-    """The OpenMetrics text (openmetrics.io), also for node_exporter's textfile collector."""
-    applied = [(_labels(one, entity_type=one.entity_type), one.applied[-1]) for one in series if one.applied]
+def openmetrics(series: Sequence[Series], now: datetime) -> str:
+    """The OpenMetrics text (openmetrics.io), also for node_exporter's textfile collector.
+
+    A run in the future, by a wrong clock, does not count: it would hide that later ones fail.
+    """
+    past = [(one, [run for run in one.applied if run.ended_at - now <= _CLOCK_SKEW]) for one in series]
+    applied = [(_labels(one, entity_type=one.entity_type), runs[-1]) for one, runs in past if runs]
     pipelines = {one.pipeline: one for one in series}.values()
     families: list[tuple[str, str, list[tuple[dict[str, str], float]]]] = [
         (
@@ -142,6 +146,10 @@ def _labels(one: Series, **more: str) -> dict[str, str]:
 def _escaped(labels: Mapping[str, str]) -> str:
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
     return ",".join(f'{name}="{value.translate(escapes)}"' for name, value in labels.items())
+
+
+def _age(span: timedelta) -> str:
+    return "in the future" if span < -_CLOCK_SKEW else length(span)
 
 
 def minute(moment: datetime) -> str:

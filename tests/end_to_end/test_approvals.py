@@ -476,6 +476,16 @@ def test_failed_processing_prints_no_state(door: FrontDoor) -> None:
     assert "[processing-failed]" in finished.stderr
 
 
+def test_a_tolerated_mismatch_shows_the_count_of_sprinto(door: FrontDoor) -> None:
+    door.pace["max_count_lag"] = 0.3
+    session = hold(door)
+    wrong = Edit(lambda body: body | {"accepted_records_by_entity": {"people": 2}})
+    fault(door, "status", wrong, times=99, nth=1 + door.operations().count("status"))
+    applied = door.sprintoctl("apply", session, *RECEIPT, on_count_mismatch="apply")
+    assert applied.code == 0, applied.stderr
+    assert f"Sprinto has processed session {session}: 2 people." in applied.stderr
+
+
 def test_another_session_in_processing_is_waited_for(door: FrontDoor) -> None:
     session = hold(door)
     busy = Edit(lambda body: body | {"sessions": body["sessions"] | {"processing": 1}})

@@ -165,6 +165,19 @@ def test_a_receipt_from_the_future_does_not_count(door: FrontDoor, past: Past) -
     assert "User: last applied in the future, " in shown.stdout.splitlines()[-1]
 
 
+def test_a_run_in_the_future_hides_no_later_one(door: FrontDoor, past: Past) -> None:
+    now = datetime.now(timezone.utc)
+    last = now - timedelta(days=5)
+    past.add(last)
+    past.add(now + timedelta(days=90))
+    shown = ask(door, "past", "--format", "openmetrics").stdout
+    (sample,) = [
+        line for line in shown.splitlines() if line.startswith("target_sprinto_last_applied_timestamp")
+    ]
+    assert abs(float(sample.rpartition(" ")[2]) - last.timestamp()) < 1
+    assert "in the future" in ask(door, "past").stdout
+
+
 def test_a_sandbox_run_does_not_count_for_sprinto(door: FrontDoor, past: Past) -> None:
     now = datetime.now(timezone.utc)
     for api_url, count in (("https://api.sprinto.com/api/external/push", 3), (door.sandbox.base_url, 4)):
