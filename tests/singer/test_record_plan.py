@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import PluginMapper
 
+from target_sprinto.push.protocol.entity_keys import entity_key
 from target_sprinto.singer.input.messages import DELETED_AT, decode_object, is_finite
 from target_sprinto.singer.mapping.map_compiler import fields_read
 from target_sprinto.singer.mapping.map_rules import MapRule
@@ -123,7 +124,7 @@ def require_same_verdict(data: st.DataObject, schema: dict[str, Any]) -> None:
     key = decoder.key(read)
     record = decode_object(raw)
     RecordValidator("people", schema).validate(record)
-    assert key == tuple(record[name] for name in names)
+    assert key == entity_key(record[name] for name in names)
     assert hash(key) == hash(tuple(record[name] for name in names))
 
 
