@@ -84,7 +84,7 @@ class Signals:
                 self._end = before
 
     def install(self) -> None:
-        """Note signals until the process ends, also those that were blocked when it began."""
+        """Note signals until the process ends, including those that were blocked when it began."""
         self.__enter__()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 

@@ -94,8 +94,8 @@ def draft(
         proposals = map_draft.draft(sample, entity)
         if entity_type in config["entity_types"].values():
             click.echo(
-                f"{printable(stream)}: another stream is {entity_type}, too. Leave one out, unless their keys"
-                " differ: of two records with the same key, one may overwrite the other.",
+                f"{printable(stream)}: another stream also has entity type {entity_type}. Leave one out,"
+                " unless their keys differ: of two records with the same key, one may overwrite the other.",
                 err=True,
             )
         config["entity_types"][stream] = entity_type

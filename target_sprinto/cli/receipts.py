@@ -58,7 +58,7 @@ def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None
     else:
         click.echo(f"{OK}: the receipt is intact; the run's outcome is {document.outcome}.")
     if document.api_url not in REGIONS.values():
-        click.echo(f"It was a run against {shown(document.api_url)}, which is not Sprinto.")
+        click.echo(f"The run was against {shown(document.api_url)}, not Sprinto.")
     if document.count_mismatch:
         click.echo(document.count_mismatch)
     click.echo(_signature_of(document, public_key))

@@ -204,7 +204,7 @@ class ApiClient:
     def _session(self, call: Call[SessionStatus], retry_policy: RetryPolicy) -> SessionStatus:
         """The session that a call is about. Raises UnexpectedResponse if the response is about another."""
         session = self._call(call, retry_policy)
-        if session.id != call.session_id:
+        if session.id.casefold() != call.session_id.casefold():
             raise errors.UnexpectedResponse(
                 f"{self._context(call.operation)} the response was about another session.",
                 "Ask Sprinto's support.",

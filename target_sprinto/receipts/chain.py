@@ -25,7 +25,7 @@ from target_sprinto.receipts.document import BEGIN, FORMAT_NUMBER, Receipt
 
 log = logging.getLogger(__name__)
 
-_LOCK_SECONDS = 5.0
+LOCK_SECONDS = 5.0
 _HEAD_END = b',\n  "session": '
 _HEAD_BYTES = 4096
 
@@ -73,7 +73,7 @@ def read_head(path: Path) -> Head | None:
 
 
 def may_be_one(path: Path) -> bool:
-    """Whether a file may be a receipt, even a damaged one: its beginning is like one's, or cannot be read."""
+    """Whether a file may be a receipt, even a damaged one: it begins like one, or cannot be read."""
     try:
         with path.open("rb") as opened:
             return BEGIN.startswith(opened.read(len(BEGIN)))
@@ -123,11 +123,11 @@ def receipt_files(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let one run at a time end in this folder. Continues without the lock after 5 s, or if locking fails."""
+def locked(folder: Path, seconds: float) -> Iterator[None]:
+    """Let one run at a time end in this folder. Continues without the lock after `seconds`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if not _lock(descriptor):
+        if not _lock(descriptor, seconds):
             log.warning(
                 "The receipts folder %s could not be locked: if another run ends now, both receipts may have"
                 " the same number.",
@@ -138,18 +138,19 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while time.monotonic() < deadline:
+def _lock(descriptor: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(0.02)
         except OSError:
             return False
         else:
             return True
-    return False
 
 
 def broken_links(links: Sequence[Link]) -> list[str]:

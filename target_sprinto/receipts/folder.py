@@ -108,7 +108,8 @@ def read_folder(path: Path, public_key: signing.PublicKey | None, check: Callabl
 def _orphans(folder: Path) -> Iterator[str]:
     """A sentence for each envelope without its receipt."""
     for envelope in sorted(folder.glob(f"*{signing.ENVELOPE_SUFFIX}")):
-        if not envelope.with_name(envelope.name.removesuffix(signing.ENVELOPE_SUFFIX)).exists():
+        receipt = envelope.with_suffix("")
+        if receipt.suffix.lower() == ".json" and not receipt.exists():
             yield f"{printable(envelope.name)} signs a receipt that is not here."
 
 

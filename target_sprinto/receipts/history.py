@@ -103,9 +103,9 @@ def openmetrics(series: Sequence[Series], now: datetime) -> str:
 
     A run in the future, by a wrong clock, does not count: it would hide that later ones fail.
     """
-    past = [(one, [run for run in one.applied if run.ended_at - now <= _CLOCK_SKEW]) for one in series]
-    applied = [(_labels(one, entity_type=one.entity_type), runs[-1]) for one, runs in past if runs]
-    pipelines = {one.pipeline: one for one in series}.values()
+    series = [one._replace(runs=_past(one.runs, now), applied=_past(one.applied, now)) for one in series]
+    applied = [(_labels(one, entity_type=one.entity_type), one.applied[-1]) for one in series if one.applied]
+    pipelines = {one.pipeline: one for one in series if one.runs}.values()
     families: list[tuple[str, str, list[tuple[dict[str, str], float]]]] = [
         (
             "last_applied_timestamp_seconds",
@@ -146,6 +146,10 @@ def _labels(one: Series, **more: str) -> dict[str, str]:
 def _escaped(labels: Mapping[str, str]) -> str:
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
     return ",".join(f'{name}="{value.translate(escapes)}"' for name, value in labels.items())
+
+
+def _past(runs: Iterable[PastRun], now: datetime) -> list[PastRun]:
+    return [run for run in runs if run.ended_at - now <= _CLOCK_SKEW]
 
 
 def _age(span: timedelta) -> str:

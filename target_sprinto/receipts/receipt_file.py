@@ -71,17 +71,25 @@ class ReceiptFile:
         content = b"".join(encode(unfinished))
         try:
             private_files.make_folder(self._requested.parent)
+            self._last(self._requested.parent)
+            path = self._requested
             try:
-                private_files.write_new(self._requested, content)
-                self.path = self._requested
+                private_files.write_new(path, content)
             except FileExistsError:
-                private_files.write_new(self._other, content)
-                self.path = self._other
-            # The end needs a folder that can be listed, and a file that can be replaced: better to fail now.
-            chain.last_of(self._requested.parent, self._pipeline)
-            private_files.replace(self.path, [content])
+                path = self._other
+                private_files.write_new(path, content)
+            # The end replaces it: better to fail now.
+            private_files.replace(path, [content])
         except OSError as problem:
             raise _not_written(self._requested, problem) from None
+        self.path = path
+
+    def _last(self, folder: Path) -> tuple[int, str | None]:
+        """The number and the digest of the previous receipt. Raises ReceiptNotWritten."""
+        try:
+            return chain.last_of(folder, self._pipeline)
+        except OSError as problem:
+            raise _not_readable(folder, problem) from None
 
     def last_applied(self, entity_types: Collection[str]) -> dict[str, Applied]:
         """By entity type, the last run of this pipeline that applied any records of it.
@@ -93,7 +101,7 @@ class ReceiptFile:
         try:
             receipts = chain.newest_first(folder, self._pipeline) if entity_types and folder.is_dir() else []
         except OSError as problem:
-            raise _not_written(self._requested, problem) from None
+            raise _not_readable(folder, problem) from None
         applied = [path for head, path in receipts if head.outcome == "applied"]
         public_key = self._key.public_key() if self._key else None
         for path in applied[:_RUNS_LOOKED_BACK]:
@@ -109,21 +117,23 @@ class ReceiptFile:
                     found.setdefault(one.entity_type, Applied(one.accepted, path.name))
         return found
 
-    def write(self, finished: Callable[[], Receipt]) -> None:
-        """Replace the file with the receipt of a run that ends now. Raises ReceiptNotWritten."""
+    def write(self, finished: Callable[[], Receipt], lock_seconds: float = chain.LOCK_SECONDS) -> None:
+        """Replace the file with the receipt of a run that ends now. Raises ReceiptNotWritten.
+
+        Waits for other runs that end in the same folder for at most `lock_seconds`.
+        """
         if self.path is None:
             raise AssertionError("a receipt's file must be made before it is written")
         try:
-            with chain.locked(self.path.parent):
-                number, previous = chain.last_of(self.path.parent, self._pipeline)
+            with chain.locked(self.path.parent, lock_seconds):
+                number, previous = self._last(self.path.parent)
                 document = msgspec.structs.replace(
                     finished(), number=number + 1, previous=previous, signed_by=self._signed_by
                 )
-                # Signed first: a run that is killed in between leaves an unfinished receipt, as any other.
-                self._sign(self.path, document)
                 private_files.replace(self.path, encode(document))
         except OSError as problem:
             raise _not_written(self.path, problem) from None
+        self._sign(self.path, document)
 
     def _sign(self, path: Path, document: Receipt) -> None:
         if self._key is None:
@@ -143,14 +153,16 @@ class ReceiptFile:
             )
 
 
+def _not_readable(folder: Path, problem: OSError) -> ReceiptNotWritten:
+    found = Path(str(problem.filename or folder))
+    what = "the folder of the receipts" if found == folder else "maybe the receipt of the previous run"
+    return ReceiptNotWritten(
+        f"{short(str(found), _LONGEST_PATH)}, {what}, cannot be read ({private_files.reason(problem)}).",
+        "Make it readable, or move it.",
+    )
+
+
 def _not_written(path: Path, problem: OSError) -> ReceiptNotWritten:
-    other = Path(problem.filename) if isinstance(problem.filename, str) else path
-    if other != path and other.suffix.lower() == ".json":
-        return ReceiptNotWritten(
-            f"{short(str(other), _LONGEST_PATH)} may be the receipt of the previous run, and cannot be read"
-            f" ({private_files.reason(problem)}).",
-            "Make it readable, or move it.",
-        )
     shown = short(str(path), _LONGEST_PATH)
     return ReceiptNotWritten(
         f"The receipt cannot be written to {shown} ({private_files.reason(problem)}).",

@@ -9,11 +9,10 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, cast
 
@@ -32,7 +31,8 @@ from target_sprinto.push.run.run_options import client_reference_id
 from target_sprinto.push.text import printable
 from target_sprinto.push.transport.background import Deadline, InterruptCheck
 from target_sprinto.receipts import document as receipt
-from target_sprinto.receipts.consistency import CLOCK_ADJUSTMENT
+from target_sprinto.receipts.chain import LOCK_SECONDS
+from target_sprinto.receipts.consistency import contradiction
 from target_sprinto.receipts.errors import ReceiptNotWritten
 from target_sprinto.receipts.events import iso, session_events
 from target_sprinto.receipts.page_table import PageTable
@@ -83,7 +83,7 @@ class ReceiptRecorder(RunObserver):
     interrupted: InterruptCheck
 
     def __post_init__(self) -> None:
-        self._started_at, self._began = _now(), time.monotonic()
+        self._started_at = _now()
         self.file = ReceiptFile(self.report_path, self.info, self.run_uuid, self._started_at)
         self._provenance = provenance_of(self.info.provenance)
         self._lock = threading.Lock()
@@ -142,18 +142,16 @@ class ReceiptRecorder(RunObserver):
 
     def before_hold(self) -> None:
         """Write the receipt, the only place that keeps the STATE. Raises ReceiptNotWritten, Interrupted."""
-        if self._clock_was_set_back:
-            raise ReceiptNotWritten(
-                "This machine's clock was set back during the run, so no receipt of it would be believed.",
-                "Run again.",
-            )
         ending = RecordedOutcome("held", state_went_to="nowhere" if self.state() is None else "receipt")
         events = self._events(Deadline(_EVENTS_SECONDS, self.interrupted))
 
         def held() -> receipt.Receipt:
             # Waiting for the folder's lock may have taken seconds.
             self.interrupted()
-            return self._receipt(ending, events)
+            made = self._receipt(ending, events)
+            if wrong := contradiction(made, "The receipt"):
+                raise ReceiptNotWritten(wrong.message, "Was this machine's clock set back? Run again.")
+            return made
 
         self.file.write(held)
         self._written = True
@@ -165,24 +163,16 @@ class ReceiptRecorder(RunObserver):
         if self.file.path is None or self._written:
             return
         self._written = True
-        if self._clock_was_set_back:
-            log.warning(
-                "This machine's clock was set back during the run: `sprintoctl verify` will not believe the"
-                " receipt %s.",
-                self.file.path,
-            )
         try:
             events = self._events(Deadline(min(_EVENTS_SECONDS, deadline.remaining())))
-            self.file.write(lambda: self._receipt(ending, events))
+            made = self._receipt(ending, events)
+            if wrong := contradiction(made, f"The receipt {self.file.path}"):
+                log.warning("%s Was this machine's clock set back?", wrong.message)
+            self.file.write(lambda: made, min(LOCK_SECONDS, deadline.remaining()))
         except ReceiptNotWritten as problem:
             log.warning("%s The run's outcome does not change.", problem)
         except Exception as bug:  # noqa: BLE001 - a receipt must not change a run's outcome
             log.warning("The receipt %s could not be written. %s", self.file.path, InternalError(bug))
-
-    @property
-    def _clock_was_set_back(self) -> bool:
-        elapsed = timedelta(seconds=time.monotonic() - self._began)
-        return elapsed - (_now() - self._started_at) > CLOCK_ADJUSTMENT
 
     def _receipt(self, ending: RecordedOutcome, events: list[receipt.Event] | None) -> receipt.Receipt:
         info, failure = self.info, ending.failure

@@ -127,9 +127,9 @@ class Expectations:
 
     def _require_new(self, name: str, field: str, value: object, origin: object) -> None:
         seen = self._seen.setdefault((name, field), set())
-        if isinstance(value, int | Decimal):
+        if isinstance(value, int | Decimal) and not isinstance(value, bool):
             # 1, 1.0 and 1e0 are one value.
-            value = comparable(value) if value is not True and value is not False else value
+            value = comparable(value)
         digest = blake2b(_encode(value), digest_size=8).digest()
         if digest in seen:
             raise ExpectationNotMet(

@@ -68,8 +68,8 @@ class Intake:
         if not (self.needs_keys and self.has_key(entity_type)):
             return None
         try:
-            return entity_key(record[name] for name in self._key_properties[entity_type])
-        except KeyError:
+            return entity_key([record[name] for name in self._key_properties[entity_type]])
+        except (KeyError, RecursionError):
             return None
 
     def reject(self, problem: SprintoError, source: Source, entity_type: str, key: object = None) -> None:

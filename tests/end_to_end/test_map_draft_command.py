@@ -90,7 +90,7 @@ def test_two_streams_of_one_type_are_pointed_out(door: FrontDoor) -> None:
     sessions = STREAM | {"stream": "user_sessions"}
     finished = run(door, "--input", str(write(door, [STREAM, sessions, STATE])))
     assert finished.code == 0, finished.stderr
-    assert "user_sessions: another stream is User, too." in finished.stderr
+    assert "user_sessions: another stream also has entity type User." in finished.stderr
 
 
 def test_a_catalog_and_chosen_types_are_accepted(door: FrontDoor) -> None:

@@ -242,7 +242,7 @@ def test_a_long_full_table_has_no_final_state(
     night = pipeline.night(tap={"state_every": 5}, page_size=2)
     assert_nothing_applied(night, pipeline, "missing-final-state")
     assert (
-        "SDK full tables over 10,000 rows or with child streams also end so: set `expect`"
+        "SDK full tables over 10,000 rows or with child streams also end this way: set `expect`"
         in night.finished.error
     )
     minimum = {"main-a": {"min_records": ROWS}}

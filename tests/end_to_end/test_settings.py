@@ -222,9 +222,7 @@ def test_a_variable_that_is_not_read_causes_a_warning(door: FrontDoor) -> None:
     assert finished.code == 0
     (line,) = [line for line in finished.stderr.splitlines() if "--config ENV" in line]
     assert "WARNING" in line
-    assert (
-        "set, but not read: TARGET_SPRINTO_ENTITY_TYPES; TARGET_SPRINTO_DRY_RUN. Add `--config ENV`" in line
-    )
+    assert "set but not read: TARGET_SPRINTO_ENTITY_TYPES; TARGET_SPRINTO_DRY_RUN. Add `--config ENV`" in line
 
 
 def test_variables_that_meltano_sets_cause_no_warning(door: FrontDoor) -> None:

@@ -591,7 +591,7 @@ def test_an_unreadable_file_is_a_problem(door: FrontDoor) -> None:
     # It may be the last receipt, whose number the next one follows.
     failed = door.run(people(1), **IN_FOLDER)
     assert failed.code == 1
-    assert "receipts/broken.json may be the receipt of the previous run, and cannot be read" in failed.error
+    assert "receipts/broken.json, maybe the receipt of the previous run, cannot be read" in failed.error
 
 
 def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:

@@ -124,7 +124,7 @@ def require_same_verdict(data: st.DataObject, schema: dict[str, Any]) -> None:
     key = decoder.key(read)
     record = decode_object(raw)
     RecordValidator("people", schema).validate(record)
-    expected = entity_key(record[name] for name in names)
+    expected = entity_key([record[name] for name in names])
     assert key == expected
     assert hash(key) == hash(expected)
 

@@ -74,14 +74,10 @@ def _plain_record(record: object) -> dict[str, Any]:
 def _plain(value: object, path: str) -> object:  # noqa: PLR0911 - one for each type
     kind = type(value)
     if kind in _JSON_NATIVE_TYPES:
-        if (
-            isinstance(value, datetime | time)
-            and (offset := value.utcoffset())
-            and offset % timedelta(minutes=1)
-        ):
-            raise _NotSerializable(path, "its UTC offset has seconds")
+        if isinstance(value, datetime | time):
+            _require_offset(value, path)
         return value
-    # A subclass may present another value than the one that it holds, which is the one that would be sent.
+    # A subclass may show a different value from the one it holds; the one it holds is sent.
     if isinstance(value, str):
         return _utf8(str.__str__(value), path)
     if isinstance(value, float):
@@ -95,6 +91,15 @@ def _plain(value: object, path: str) -> object:  # noqa: PLR0911 - one for each 
     if isinstance(value, int):
         return int.__int__(value)
     raise _NotSerializable(path, f"JSON cannot represent {_named(kind)}")
+
+
+def _require_offset(value: datetime | time, path: str) -> None:
+    try:
+        offset = value.utcoffset()
+    except Exception:  # noqa: BLE001 - a time zone of the caller's own
+        raise _NotSerializable(path, "its time zone has no valid UTC offset") from None
+    if offset and offset % timedelta(minutes=1):
+        raise _NotSerializable(path, "its UTC offset has seconds")
 
 
 def _plain_mapping(value: Mapping[Any, object], path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Entity keys by value, so that equal values of JSON are equal keys, and no others. Pure.
+"""Entity keys by value: keys are equal exactly if their JSON values are. Pure.
 
 Python compares `True` with 1, and lists cannot be hashed; and a decimal and a float with the same digits are
 sent as the same bytes, but are not equal.
@@ -6,23 +6,22 @@ sent as the same bytes, but are not equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 
 _EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 _LARGEST_INT = 10**40
 
 
-def entity_key(values: Iterable[object]) -> tuple[object, ...] | None:
-    """The key with these values of JSON; None if one of them is null, which identifies nothing."""
-    values = tuple(values)
-    if None in values:
+def entity_key(values: Sequence[object]) -> tuple[object, ...] | None:
+    """The key with these JSON values; None if all of them are null, which identifies nothing."""
+    if all(value is None for value in values):
         return None
     return tuple([value if type(value) is str else comparable(value) for value in values])
 
 
 def comparable(value: object) -> object:
-    """A hashable value, equal for equal values of JSON: numbers by value, objects in any order."""
+    """A hashable value that is equal for equal JSON values, and so is its `repr`."""
     if type(value) is int and -_LARGEST_INT < value < _LARGEST_INT:
         return value
     if isinstance(value, bool) or value is None:
@@ -32,7 +31,7 @@ def comparable(value: object) -> object:
     if isinstance(value, int | Decimal):
         return _number(value)
     if isinstance(value, Mapping):
-        return frozenset((name, comparable(inner)) for name, inner in value.items())
+        return (dict, *((name, comparable(value[name])) for name in sorted(value)))
     if isinstance(value, list | tuple):
         return (list, *map(comparable, value))
     return value

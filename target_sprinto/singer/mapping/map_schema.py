@@ -48,7 +48,7 @@ def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any
             return as_mapped
     if _is_text(node):
         # Not the other rules of the field, whose value it replaces.
-        return {"type": "string"} if types_of(as_mapped) == {"string"} else _TEXT
+        return _TEXT
     found = read_at(node, fields)
     return _or_null(found) if isinstance(found, dict) else {}
 

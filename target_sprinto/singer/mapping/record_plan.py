@@ -82,7 +82,7 @@ class RecordWriter:
             read = self._decode(raw)
             if self._mark is not None and (mark := self._mark(read)) is not UNSET and mark != NULL:
                 return None
-            if any(getattr(read, attribute) is not UNSET for attribute in self._undeclared):
+            if self._undeclared and any(getattr(read, name) is not UNSET for name in self._undeclared):
                 return None
             if (made := self._make(read)) is None:
                 return LEFT_OUT

@@ -31,7 +31,8 @@ log = logging.getLogger("target_sprinto")
 MAX_RESPONSE_BYTES = 1_000_000
 """For all responses that a run keeps outside the rejects file; the rest is left out."""
 
-_LONG_KEY_BYTES = 100
+_LONG_KEY = 100
+"""Characters."""
 _KINDS_SHOWN = 3
 _ROOM = 120
 """Characters of a message that list them."""
@@ -296,9 +297,9 @@ class RejectedRecords:
 
 def _entity(entity_type: str, key: object) -> tuple[str, object]:
     """What identifies an entity. A long key is replaced by a digest: it may have megabytes."""
-    values = key if isinstance(key, tuple) else (key,)
-    if sum(map(sys.getsizeof, values)) > _LONG_KEY_BYTES:
-        key = blake2b(repr(key).encode(errors="surrogatepass"), digest_size=16).digest()
+    text = repr(key)
+    if len(text) > _LONG_KEY:
+        key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
     return entity_type, key
 
 

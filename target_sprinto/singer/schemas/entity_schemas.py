@@ -36,19 +36,12 @@ class _Rules(msgspec.Struct, forbid_unknown_fields=True):
 
 _ELSEWHERE = frozenset(
     {
-        "$ref",
-        "$dynamicRef",
-        "allOf",
-        "anyOf",
-        "oneOf",
-        "if",
-        "then",
-        "else",
-        "patternProperties",
-        "dependentSchemas",
+        *("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "then", "else"),
+        *("patternProperties", "additionalProperties", "unevaluatedProperties"),
+        *("dependencies", "dependentSchemas"),
     }
 )
-"""Keywords that may name further fields."""
+"""Keywords that may name or allow further fields."""
 
 
 class EntitySchema:

@@ -63,8 +63,8 @@ class TypedDecoder:
         return record
 
     def key(self, record: msgspec.Struct) -> tuple[object, ...] | None:
-        """Its entity key; None if a key property is null."""
-        return entity_key(getattr(record, field) for field in self._key_fields)
+        """Its entity key; None if all key properties are null."""
+        return entity_key([getattr(record, field) for field in self._key_fields])
 
 
 def typed_decoder(

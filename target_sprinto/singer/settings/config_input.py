@@ -45,7 +45,7 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
         unread = list(environment.unread(merged, known, os.environ))
         if unread:
             log.warning(
-                "Environment variables that are set, but not read: %s. Add `--config ENV` to read them.",
+                "These environment variables are set but not read: %s. Add `--config ENV` to read them.",
                 listed(unread, _ROOM),
             )
     return merged

@@ -54,9 +54,11 @@ _STOPPED = "The tap was stopped, or crashed: check its log and run again."
 _BY_CHOICE = "set `expect`, then `require_final_state: false`."
 _NO_STATE = f"If this tap never sends a STATE, {_BY_CHOICE}"
 _EMPTY = f"If this tap always ends this way, {_BY_CHOICE}"
-_FULL_TABLE = f"{_CRASHED} SDK full tables over 10,000 rows or with child streams also end so: {_BY_CHOICE}"
+_FULL_TABLE = (
+    f"{_CRASHED} SDK full tables over 10,000 rows or with child streams also end this way: {_BY_CHOICE}"
+)
 _PARTITIONED_TABLE = (
-    f"{_CRASHED} SDK full tables with partitions also end so if given a STATE: run without it; or"
+    f"{_CRASHED} Partitioned SDK full tables also end this way if given a STATE: run without it, or"
     f" {_BY_CHOICE}"
 )
 _NAMED_DIFFERENTLY = (
