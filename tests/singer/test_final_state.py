@@ -140,6 +140,16 @@ INCOMPLETE: dict[str, tuple[Input, str]] = {
         ],
         "run without it",
     ),
+    "a full table with partitions and child streams": (
+        [
+            schema(key=None),
+            schema("children", None),
+            record(1, "children"),
+            state(children={}, people={"partitions": [{"context": {"org": 1}}]}),
+            record(1, org=1),
+        ],
+        "with child streams",
+    ),
     "tap-mysql, stopped in a full table": (
         [
             schema("t", None),

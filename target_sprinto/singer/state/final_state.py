@@ -168,7 +168,7 @@ class FinalState:
         if key is None:
             versions = stream in self._with_versions
             why = "sent ACTIVATE_VERSION, as full tables do" if versions else "has no replication key"
-            return why, _hint_for_table(bookmark)
+            return why, _hint_for_table(bookmark, given=not self._saw_records)
         try:
             return self._why_beyond(stream, bookmark, key, decode_parts(without_nan(record)))
         except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
@@ -225,10 +225,11 @@ class FinalState:
         return None
 
 
-def _hint_for_table(bookmark: dict[str, Any]) -> str:
+def _hint_for_table(bookmark: dict[str, Any], *, given: bool) -> str:
+    """`given`: the last STATE may be the one that the tap was given."""
     partitions = _by_context(bookmark).values()
     if partitions and all(part.keys() == {"context"} for part in partitions):
-        return _PARTITIONED_TABLE
+        return _PARTITIONED_TABLE if given else _FULL_TABLE
     return _NO_LONGER_INCREMENTAL if bookmark else _FULL_TABLE
 
 
