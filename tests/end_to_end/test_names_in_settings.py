@@ -291,3 +291,11 @@ def test_an_entry_that_a_later_pattern_replaces_fails_the_run(door: FrontDoor, o
     turned = dict(reversed(maps.items()))
     assert door.run([SCHEMA, record(1), STATE], stream_maps=turned).code == 0
     assert "name" not in str(door.applied())
+
+
+@pytest.mark.parametrize(("named", "example"), [("Device", "TYPE"), ("User", "User")])
+def test_the_example_of_an_entity_type_is_one_of_the_configs(
+    door: FrontDoor, named: str, example: str
+) -> None:
+    finished = door.run([SCHEMA, STATE], entity_types={"devices": named}, unmapped_streams="fail")
+    assert f'Name it there: {{"people": "{example}"}}' in finished.error

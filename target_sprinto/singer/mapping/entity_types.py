@@ -46,10 +46,11 @@ class EntityTypes:
         named = self.named(stream)
         if named is None and self.unmapped is Unmapped.FAIL:
             names = nearest_first(stream, self.names, self._described)
+            example = "User" if not self.names or "User" in self.names.values() else "TYPE"
             raise UnmappedStream(
                 f"stream {quoted(stream)} has no entity type:"
                 f" `entity_types` {f'does not name it{names}' if names else 'is empty'}.",
-                f'Name it there: {{{in_json(stream)}: "User"}}; or set `unmapped_streams` to `ignore`,'
+                f'Name it there: {{{in_json(stream)}: "{example}"}}; or set `unmapped_streams` to `ignore`,'
                 " or to `keep` (under its own name).",
             )
         if named is not None or self.unmapped is Unmapped.IGNORE:
