@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -124,33 +124,34 @@ class ReceiptFile:
         """
         if self.path is None:
             raise AssertionError("a receipt's file must be made before it is written")
+        digest = hashlib.sha256()
         try:
             with chain.locked(self.path.parent, lock_seconds):
                 number, previous = self._last(self.path.parent)
                 document = msgspec.structs.replace(
                     finished(), number=number + 1, previous=previous, signed_by=self._signed_by
                 )
-                private_files.replace(self.path, encode(document))
+                private_files.replace(self.path, _hashed(encode(document), digest))
         except OSError as problem:
             raise _not_written(self.path, problem) from None
-        self._sign(self.path, document)
-
-    def _sign(self, path: Path, document: Receipt) -> None:
         if self._key is None:
             return
-        digest = hashlib.sha256()
-        for part in encode(document):
-            digest.update(part)
         try:
-            envelope = signing.envelope(self._key, document, path.name, digest.hexdigest())
-            private_files.replace(signing.envelope_path(path), [envelope])
+            envelope = signing.envelope(self._key, document, self.path.name, digest.hexdigest())
+            private_files.replace(signing.envelope_path(self.path), [envelope])
         except OSError as problem:
             # A missing signature must not change the run's outcome.
             log.warning(
                 "The receipt %s has no signature: its envelope cannot be written (%s).",
-                path,
+                self.path,
                 private_files.reason(problem),
             )
+
+
+def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for part in parts:
+        digest.update(part)
+        yield part
 
 
 def _not_readable(folder: Path, problem: OSError) -> ReceiptNotWritten:

@@ -557,7 +557,7 @@ def test_a_bug_is_reported_with_its_stack_but_no_value(door: FrontDoor) -> None:
 
 
 def test_an_input_file_may_have_a_high_descriptor(door: FrontDoor, tmp_path: Path) -> None:
-    """`select` takes none above 1023."""
+    """`select` does not support those above 1023."""
     limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 1200:
         pytest.skip(f"only {hard} descriptors are allowed")

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import pytest
 
 from target_sprinto.receipts.document import published_schema
 from target_sprinto.sandbox import EntityRules, Readings
+from tests.support import closing
 from tests.support.front_door import (
     API_KEY,
     PAGE,
@@ -29,7 +31,6 @@ from tests.support.front_door import (
     STATE,
     FrontDoor,
     as_input,
-    end_of_input,
     people,
     record,
     state_line,
@@ -457,13 +458,8 @@ def test_an_unusable_path_fails_the_run_before_any_request(door: FrontDoor, mess
 
 def test_a_lost_receipt_does_not_lose_the_state(door: FrontDoor) -> None:
     """Everything is applied: the removal of the receipt's folder is logged and has no other effect."""
-    hang = fault(door, "close", Hang(), moment="after")
-    process = door.fed(people(3), report_path="receipts/receipt.json")
-    end_of_input(process)
-    door.wait_for_operation("close")
-    shutil.rmtree(door.folder / "receipts")
-    door.sandbox.release(hang)
-    finished = door.finish(process, None)
+    remove = partial(shutil.rmtree, door.folder / "receipts")
+    finished = closing.run_with(door, people(3), remove, report_path="receipts/receipt.json")
     assert (finished.code, finished.stdout) == (0, state_line())
     (warning,) = [line for line in finished.stderr.splitlines() if "[receipt-not-written]" in line]
     assert "| WARNING" in warning

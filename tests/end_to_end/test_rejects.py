@@ -8,18 +8,19 @@ import shutil
 import signal
 import stat
 import sys
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from target_sprinto.sandbox import EntityRules, Readings
+from tests.support import closing
 from tests.support.front_door import (
     SCHEMA,
     SECRET,
     STATE,
     FrontDoor,
-    end_of_input,
     people,
     record,
     state_line,
@@ -682,14 +683,9 @@ def test_a_run_does_not_start_if_its_receipt_does_not_fit(door: FrontDoor, room:
 
 def test_a_rejects_folder_that_is_removed_during_the_run_is_made_again(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, entities=RULES)
-    hang = Fault("close", integration_id=door.integration_id, effect=Hang(), moment="after")
-    door.sandbox.inject(hang)
-    process = door.fed([SCHEMA, record(1), bad(2), record(3), STATE], on_invalid_record="divert")
-    end_of_input(process)
-    door.wait_for_operation("close")
-    shutil.rmtree(door.folder / "rejects")
-    door.sandbox.release(hang)
-    finished = door.finish(process, None)
+    messages = [SCHEMA, record(1), bad(2), record(3), STATE]
+    remove = partial(shutil.rmtree, door.folder / "rejects")
+    finished = closing.run_with(door, messages, remove, on_invalid_record="divert")
     assert (finished.code, finished.stdout) == (0, state_line())
     (kept,) = (door.folder / "rejects").iterdir()
     assert str(kept.relative_to(door.folder)) in finished.stderr

@@ -44,8 +44,7 @@ def encoded(
     """
     for index, record in enumerate(records):
         try:
-            plain = _plain_record(record)
-            body, key = _encode(plain), _key(plain, key_fields)
+            body, key = _encoded(record, key_fields)
         except _NotSerializable as problem:
             where = f"field {quoted(problem.path)} of the record" if problem.path else "the record"
             raise UnserializableRecord(
@@ -61,12 +60,13 @@ FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 """Any other key may be a value, as in a mapping from email addresses."""
 
 
-def _plain_record(record: object) -> dict[str, Any]:
-    """A copy of plain types: exactly what is checked is sent. Raises _NotSerializable."""
+def _encoded(record: object, key_fields: tuple[str, ...]) -> tuple[bytes, object]:
+    """A record's JSON bytes and its key, from a copy of plain types: exactly what is checked is sent."""
     if not isinstance(record, Mapping):
         raise _NotSerializable("", f"it is not a mapping but of type {_named(type(record))}")
     try:
-        return _plain_mapping(record, "")
+        plain = _plain_mapping(record, "")
+        return _encode(plain), _key(plain, key_fields)
     except RecursionError:
         raise _NotSerializable("", "it is nested too deeply") from None
 
@@ -137,8 +137,6 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 def _encode(record: dict[str, Any]) -> bytes:
     try:
         return _encoder.encode(record)
-    except RecursionError:
-        raise _NotSerializable("", "it is nested too deeply") from None
     except (TypeError, ValueError):
         raise _NotSerializable("", "it holds too long a number") from None
 

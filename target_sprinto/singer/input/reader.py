@@ -155,6 +155,11 @@ class _InterruptibleInput(io.RawIOBase):
     longest_silence: float
     head: bytes
 
+    def __post_init__(self) -> None:
+        # `select` does not support descriptors above 1023.
+        self._poll = select.poll()
+        self._poll.register(self.descriptor, select.POLLIN)
+
     def _check_interrupt(self) -> None:
         try:
             self.check()
@@ -172,10 +177,7 @@ class _InterruptibleInput(io.RawIOBase):
             buffer[: len(data)] = data
             return len(data)
         began = time.monotonic()
-        # Not `select`, which takes no descriptor above 1023.
-        waiting = select.poll()
-        waiting.register(self.descriptor, select.POLLIN)
-        while not waiting.poll(POLL_INTERVAL * 1000):
+        while not self._poll.poll(POLL_INTERVAL * 1000):
             if 0 < self.longest_silence <= time.monotonic() - began:
                 raise TapSilent(self.longest_silence)
             self._check_interrupt()

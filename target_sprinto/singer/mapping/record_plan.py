@@ -64,7 +64,7 @@ class RecordWriter:
             forbid_unknown_fields=not rule.drops_others,
             gc=False,
         )
-        # Such a field is sent as well, but only the SDK's mapper knows that.
+        # A field that the map reads and the schema lacks is sent as well: such a record is in doubt.
         self._undeclared = [
             attribute
             for name, attribute in compiler.attributes.items()

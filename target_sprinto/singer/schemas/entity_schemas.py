@@ -47,7 +47,7 @@ _ELSEWHERE = frozenset(
 class EntitySchema:
     """One entity type: its `key`, its `fields` as ``{field: JSON Schema}``, and which are `required`.
 
-    A type that is `closed` has no other fields. `names_all`: other fields are probably mistakes. Raises
+    A type that is `closed` has no other fields; one that `names_all` of them probably has none. Raises
     SettingsError for an invalid JSON Schema.
     """
 
