@@ -74,7 +74,7 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     default="text",
     help="`openmetrics` is for node_exporter's textfile collector, `html` a report for an auditor.",
 )
-@public_key_option(help="Leave out receipts that are not signed with this key (PEM).")
+@public_key_option("Leave out receipts that are not")
 def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
     folders: tuple[Path, ...],
     max_age: timedelta | None,
@@ -82,7 +82,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     until: datetime | None,
     every: timedelta,
     form: str,
-    public_key: PublicKey | None,
+    public_keys: list[PublicKey],
 ) -> None:
     """Show what was applied when, by pipeline and entity type, from the receipts in each DIR.
 
@@ -92,7 +92,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     if since is None and form != "html" and (until or given is not ParameterSource.DEFAULT):
         raise click.UsageError("--until and --every need --since, which lists the gaps.")
     now = datetime.now(timezone.utc)
-    runs, problems = _read(folders, public_key)
+    runs, problems = _read(folders, public_keys)
     series, begin, end = past.series_of(runs), since or runs[0].ended_at, min(until or now, now)
     if (since is not None or form == "html") and begin >= end:
         raise click.UsageError(
@@ -107,7 +107,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
             (begin, end, every),
             integrity=(
                 f"The signatures of {pluralize(len(runs), 'receipt')} were"
-                f" {'' if public_key else 'not '}checked."
+                f" {'' if public_keys else 'not '}checked."
             ),
             problems=problems,
         )
@@ -127,8 +127,8 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         )
 
 
-def _read(folders: tuple[Path, ...], public_key: PublicKey | None) -> tuple[list[PastRun], list[str]]:
-    found = [read_folder(folder, public_key, process_signals.check) for folder in folders]
+def _read(folders: tuple[Path, ...], public_keys: list[PublicKey]) -> tuple[list[PastRun], list[str]]:
+    found = [read_folder(folder, public_keys, process_signals.check) for folder in folders]
     runs, differing = distinct(run for one in found for run in one.runs)
     problems = [*(problem for one in found for problem in one.problems), *differing]
     for problem in problems:

@@ -38,11 +38,19 @@ path_option = partial(click.option, type=click.Path(dir_okay=False, path_type=Pa
 json_option = click.option("--json", "as_json", is_flag=True, help="Output one JSON document.")
 
 
-def _read_public_key(_context: click.Context, _option: click.Parameter, value: Path | None) -> object:
-    return value and signing.keys().read_public(value)
+def _read_public_keys(_context: click.Context, _option: click.Parameter, value: tuple[Path, ...]) -> object:
+    return [signing.keys().read_public(one) for one in value]
 
 
-public_key_option = partial(path_option, "--public-key", callback=_read_public_key)
+def public_key_option(purpose: str) -> Callable[[_F], _F]:
+    """The keys that may have signed a receipt: several after a change of key."""
+    return path_option(
+        "--public-key",
+        "public_keys",
+        multiple=True,
+        callback=_read_public_keys,
+        help=f"{purpose} signed with this key (PEM); repeat it to allow several keys.",
+    )
 
 
 def command(short_help: str, *lines: str, name: str | None = None) -> Callable[[_F], click.Command]:

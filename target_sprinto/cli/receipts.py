@@ -36,10 +36,10 @@ from target_sprinto.singer.target import SprintoTarget
     "sprintoctl verify receipt.json --input tap.singer --config config.json",
 )
 @click.argument("receipt", type=click.Path(path_type=Path))
-@public_key_option(help="Check first that the receipt is signed with this key (PEM).")
+@public_key_option("Check first that the receipt is")
 @binary_option("--input", "source", help="The tap's output that the run read; needs --config.")
 @config_option(required=False, callback=SprintoTarget.cb_config)
-def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+def verify(receipt: Path, public_keys: list[PublicKey], source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Check that RECEIPT is intact, and signed if a key is given; for a folder, all receipts and their chain.
 
     With --input, the run's input is mapped and encoded again, and digests and counts are compared.
@@ -50,9 +50,9 @@ def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None
     if is_replayed is (given is ParameterSource.DEFAULT) or (is_replayed and is_folder):
         raise click.UsageError("Use --input and --config together, and with one receipt, not a folder.")
     if is_folder:
-        _verify_folder(receipt, public_key)
+        _verify_folder(receipt, public_keys)
         return
-    document = read_checked(receipt, public_key)
+    document, signer = read_checked(receipt, public_keys)
     if source is not None:
         _verify_input(document, source, config)
     else:
@@ -61,20 +61,20 @@ def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None
         click.echo(f"The run was against {shown(document.api_url)}, not Sprinto.")
     if document.count_mismatch:
         click.echo(document.count_mismatch)
-    click.echo(_signature_of(document, public_key))
+    click.echo(_signature_of(document, signer))
 
 
-def _signature_of(document: Receipt, public_key: PublicKey | None) -> str:
-    if public_key is not None:
-        return f"The receipt is signed with the key {signing.keys().id_of(public_key)}."
+def _signature_of(document: Receipt, signer: str | None) -> str:
+    if signer is not None:
+        return f"The receipt is signed with the key {signer}."
     if document.signed_by is None:
         return "It is unsigned: anyone with write access to the file can change it and its checksum."
     return f"It names the key {document.signed_by} as its signer; use --public-key FILE to check that."
 
 
-def _verify_folder(folder: Path, public_key: PublicKey | None) -> None:
+def _verify_folder(folder: Path, public_keys: list[PublicKey]) -> None:
     """Print each problem on its own line, then raise an error with their number."""
-    found = read_folder(folder, public_key, process_signals.check)
+    found = read_folder(folder, public_keys, process_signals.check)
     for line in found.problems:
         click.echo(line)
     if found.problems:
@@ -82,7 +82,7 @@ def _verify_folder(folder: Path, public_key: PublicKey | None) -> None:
     if not found.receipts:
         raise ReceiptUnusable(f"{folder} contains no receipt of a run that ended ({found}).")
     click.echo(f"{OK}: {found}; none is missing between the first and the last.")
-    if public_key is None:
+    if not public_keys:
         unsigned = sum(run.signed_by is None for run in found.runs)
         click.echo(f"Unsigned: {unsigned or 'none'}; --public-key FILE checks the signatures.")
 
@@ -135,12 +135,12 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
     metavar="FILE",
     help="Where to write the report; - is stdout.",
 )
-@public_key_option(help="Check first that the receipt is signed with this key (PEM).")
-def receipt(receipt: Path, output: IO[bytes], public_key: PublicKey | None, *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
+@public_key_option("Check first that the receipt is")
+def receipt(receipt: Path, output: IO[bytes], public_keys: list[PublicKey], *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
     """Render RECEIPT as a self-contained HTML report, which shows whether the signature was checked."""
-    checked_by = None if public_key is None else signing.keys().id_of(public_key)
     # Before the output file is opened, which empties it.
-    page = receipt_html.render(read_checked(receipt, public_key), checked_by=checked_by)
+    document, signer = read_checked(receipt, public_keys)
+    page = receipt_html.render(document, checked_by=signer)
     if Path(output.name).exists() and receipt.samefile(output.name):
         raise click.UsageError("-o would overwrite the receipt: name another file.")
     output.write(page)

@@ -194,13 +194,13 @@ def discard(session: str, config: tuple[str, ...]) -> None:
 @path_option(
     "--receipt", help="The receipt that the run wrote: its counts are checked, and its STATE is printed."
 )
-@public_key_option(help="Check first that the receipt is signed with this key (PEM).")
+@public_key_option("Check first that the receipt is")
 @click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")
 def apply_(
     session: str,
     config: tuple[str, ...],
     receipt: Path | None,
-    public_key: PublicKey | None,
+    public_keys: list[PublicKey],
     *,
     unverified: bool,
 ) -> None:
@@ -209,14 +209,14 @@ def apply_(
     Its STATE is printed once it is processed. Without --public-key, anyone who can write to the receipt
     controls the counts and the STATE in it.
     """
-    if (receipt is None) is not unverified or (unverified and public_key):
+    if (receipt is None) is not unverified or (unverified and public_keys):
         raise click.UsageError(
             "Use either --receipt FILE, the receipt of the run that holds the session, with or without"
             " --public-key; or --unverified, to apply the session without any check."
         )
     settings, client = configured(config, "on_count_mismatch", *_TIMEOUTS)
     check = process_signals.check
-    document = read_checked(receipt, public_key) if receipt else None
+    document = read_checked(receipt, public_keys).receipt if receipt else None
     if document:
         _require_held(document, session, settings)
         counts = {one.entity_type: one.accepted for one in document.entity_types if one.accepted}

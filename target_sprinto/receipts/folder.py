@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -57,21 +57,32 @@ class ReceiptFolder:
         return f"{pluralize(self.receipts, 'receipt')}, {files}"
 
 
-def read_checked(path: Path, public_key: signing.PublicKey | None) -> document.Receipt:
-    """Read a receipt. Raises if it is damaged or contradicts itself, or is not signed with a given key."""
-    return _checked(path, document.read_bytes(path), public_key)
+class CheckedReceipt(NamedTuple):
+    """A receipt, and the id of the key that signed it if the signature was checked."""
+
+    receipt: document.Receipt
+    signer: str | None
 
 
-def _checked(path: Path, content: bytes, public_key: signing.PublicKey | None) -> document.Receipt:
-    if public_key is not None:
-        signing.require_signed(path, content, public_key)
+def read_checked(path: Path, public_keys: Sequence[signing.PublicKey]) -> CheckedReceipt:
+    """Read a receipt. Raises if it is damaged or contradicts itself.
+
+    If there are keys, also raises if it is not signed with one of them.
+    """
+    return _checked(path, document.read_bytes(path), public_keys)
+
+
+def _checked(path: Path, content: bytes, public_keys: Sequence[signing.PublicKey]) -> CheckedReceipt:
+    signer = signing.require_signed(path, content, public_keys) if public_keys else None
     receipt = document.parse(path, content)
     if wrong := contradiction(receipt, str(path)):
         raise wrong
-    return receipt
+    return CheckedReceipt(receipt, signer)
 
 
-def read_folder(path: Path, public_key: signing.PublicKey | None, check: Callable[[], None]) -> ReceiptFolder:
+def read_folder(
+    path: Path, public_keys: Sequence[signing.PublicKey], check: Callable[[], None]
+) -> ReceiptFolder:
     """Read a folder's receipts; `runs` leaves out those with a problem. `check` may raise to stop.
 
     Raises OSError if the folder cannot be listed.
@@ -96,7 +107,7 @@ def read_folder(path: Path, public_key: signing.PublicKey | None, check: Callabl
             digest = hashlib.sha256(content).hexdigest()
             if head is not None:
                 links.append(Link(printable(file.name), digest, head))
-            found.runs.append(_past_run(file, digest, _checked(file, content, public_key)))
+            found.runs.append(_past_run(file, digest, _checked(file, content, public_keys).receipt))
         except SprintoError as problem:
             found.problems.append(str(problem))
         found.receipts += 1

@@ -103,12 +103,12 @@ class ReceiptFile:
         except OSError as problem:
             raise _not_readable(folder, problem) from None
         applied = [path for head, path in receipts if head.outcome == "applied"]
-        public_key = self._key.public_key() if self._key else None
+        public_keys = [self._key.public_key()] if self._key else []
         for path in applied[:_RUNS_LOOKED_BACK]:
             if found.keys() >= set(entity_types):
                 break
             try:
-                types = read_checked(path, public_key).entity_types
+                types = read_checked(path, public_keys).receipt.entity_types
             except SprintoError as problem:
                 log.warning("%s This receipt is ignored.", problem)
                 continue

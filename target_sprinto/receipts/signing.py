@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -95,11 +96,11 @@ def envelope(key: PrivateKey, document: receipts.Receipt, name: str, sha256: str
     return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
 
 
-def require_signed(path: Path, content: bytes, key: PublicKey) -> None:
-    """Check that the envelope beside a receipt is signed with `key`, and is about this `content`.
+def require_signed(path: Path, content: bytes, public_keys: Sequence[PublicKey]) -> str:
+    """Check that the envelope beside a receipt is signed with one of the keys, and is about this `content`.
 
-    Raises ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged, or, for a damaged receipt,
-    ReceiptUnusable.
+    Returns the id of that key. Raises ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged,
+    or, for a damaged receipt, ReceiptUnusable.
     """
     try:
         signed = envelope_path(path).read_bytes()
@@ -108,9 +109,9 @@ def require_signed(path: Path, content: bytes, key: PublicKey) -> None:
             f"{path} has no signature: {path.name}.dsse cannot be read ({private_files.reason(problem)}).",
             "Keep a receipt and its envelope together; a run signs if `receipt_key_file` is set.",
         ) from None
-    subject, predicate = _statement(signed, key, envelope_path(path))
+    signer, subject, predicate = _statement(signed, public_keys, envelope_path(path))
     if subject == hashlib.sha256(content).hexdigest():
-        return
+        return signer
     document = receipts.parse(path, content)
     claimed = _predicate(document)
     if claimed["run"] != predicate.get("run"):
@@ -146,8 +147,10 @@ def _predicate(document: receipts.Receipt) -> dict[str, Any]:
     }
 
 
-def _statement(signed: bytes, key: PublicKey, path: Path) -> tuple[str, dict[str, Any]]:
-    """The receipt's digest and the predicate of an envelope. Raises SignatureInvalid."""
+def _statement(
+    signed: bytes, public_keys: Sequence[PublicKey], path: Path
+) -> tuple[str, str, dict[str, Any]]:
+    """An envelope's signer, the receipt's digest and the predicate. Raises SignatureInvalid."""
     try:
         read = msgspec.json.decode(signed, type=_Envelope)
         payload = base64.b64decode(read.payload, validate=True)
@@ -155,17 +158,20 @@ def _statement(signed: bytes, key: PublicKey, path: Path) -> tuple[str, dict[str
     except (msgspec.DecodeError, binascii.Error, ValueError):
         raise SignatureInvalid(f"{path} is not a valid envelope.") from None
     message = pre_authentication_encoding(payload)
-    if read.payload_type != PAYLOAD_TYPE or not any(
-        keys().is_signed(key, message, one) for one in signatures
-    ):
+    signers = (key for key in public_keys if any(keys().is_signed(key, message, one) for one in signatures))
+    signer = next(signers, None) if read.payload_type == PAYLOAD_TYPE else None
+    if signer is None:
+        several = len(public_keys) > 1
         raise SignatureInvalid(
-            f"The signature in {path} was not made with this key.",
-            f"Check that key {keys().id_of(key)} is the pipeline's, and that the envelope was not changed.",
+            f"The signature in {path} was not made with {'any of these keys' if several else 'this key'}.",
+            f"Check that {'one' if several else f'key {keys().id_of(public_keys[0])}'} is the pipeline's, and"
+            " that the envelope was not changed.",
         )
     try:
         statement = json.loads(payload)
         if (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE):
-            return str(statement["subject"][0]["digest"]["sha256"]), dict(statement["predicate"])
+            digest = str(statement["subject"][0]["digest"]["sha256"])
+            return keys().id_of(signer), digest, dict(statement["predicate"])
     except (ValueError, KeyError, IndexError, TypeError):
         pass
     raise SignatureInvalid(

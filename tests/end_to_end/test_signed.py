@@ -280,6 +280,29 @@ def test_verify_names_the_key_that_signed_not_the_claimed_one(door: FrontDoor) -
     assert f"The receipt is signed with the key {another}." in verify(door, key="another.pub.pem").stdout
 
 
+def test_receipts_signed_before_and_after_a_change_of_key_are_checked_together(door: FrontDoor) -> None:
+    ids = []
+    for name in ("old", "new"):
+        ids.append(keygen(door, name))
+        assert door.run(people(3), **IN_FOLDER, receipt_key_file=f"{name}.pem").code == 0
+    both = ("--public-key", "old.pub.pem", "--public-key", "new.pub.pem")
+    finished = sprintoctl(door, "verify", "receipts", *both)
+    assert finished.code == 0, finished.stdout
+    assert finished.stdout.startswith("OK: 2 receipts,")
+    history = sprintoctl(door, "history", "receipts", *both)
+    assert (history.code, history.stderr) == (0, "")
+    for path in (door.folder / "receipts").glob("*.json"):
+        signer = read_receipt(path)["signed_by"]
+        assert f"signed with the key {signer}." in sprintoctl(door, "verify", str(path), *both).stdout
+        ids.remove(signer)
+    assert not ids
+    keygen(door, "third")
+    others = (both[0], "third.pub.pem", *both[2:])
+    finished = sprintoctl(door, "verify", "receipts", *others)
+    check_failed(finished, "receipt-chain", "1 problem in 2 receipts")
+    assert "was not made with any of these keys" in finished.stdout
+
+
 def test_an_edited_envelope_is_rejected(door: FrontDoor) -> None:
     path = sign(door).with_name("receipt.json.dsse")
     envelope = json.loads(path.read_bytes())
