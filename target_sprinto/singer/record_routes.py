@@ -27,7 +27,7 @@ from target_sprinto.singer.input.messages import (
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.mapping.map_rules import MapRule
 from target_sprinto.singer.mapping.record_plan import RecordWriter, record_writer
-from target_sprinto.singer.mapping.sdk_mapping import copied_fields, map_record
+from target_sprinto.singer.mapping.sdk_mapping import copied_fields, flattened_objects, map_record
 from target_sprinto.singer.rejects.rejected_records import Source
 from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.schemas.typed_decoder import typed_decoder
@@ -61,6 +61,7 @@ class Route:
         self.keys = tuple(sink.key_properties)
         self._fields = fields
         self._copied = copied_fields(rule) if rule and not stream_map.flattening_enabled else None
+        self._flattened = flattened_objects(stream_map)
         # The decoder checks for the mark in records that are sent unchanged, the writer in mapped ones.
         mark = DELETED_AT if unchanged else None
         self._writer = None if unchanged else record_writer(stream_map, rule, fields)
@@ -142,6 +143,9 @@ class Route:
         if mapped is None:
             self._intake.leave_out(source)
             return
+        for name in self._flattened & mapped.keys():
+            if mapped[name] is None:
+                del mapped[name]
         if self._copied is not None:
             parts = decode_parts(raw)
             sources = {name: self._copied.get(name, name) for name in mapped}

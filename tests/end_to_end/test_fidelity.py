@@ -136,6 +136,20 @@ def test_flattening_works_like_the_sdks(door: FrontDoor) -> None:
     assert applied_text(door) == ['{"a__b":1.10,"a__c":"x"}']
 
 
+def test_flattening_sends_a_null_object_as_no_field(door: FrontDoor) -> None:
+    inner = {"type": ["object", "null"], "properties": {"c": {"type": "string"}}}
+    outer = {"type": ["object", "null"], "properties": {"b": inner, "d__e": {"type": "null"}}}
+    schema = OPEN_SCHEMA | {"schema": {"properties": {"a": outer, "x__y": {"type": ["string", "null"]}}}}
+    records = [
+        {"a": None, "x__y": None},
+        {"a": {"b": None, "d__e": None}, "x": None},
+        {"a": {"b": {"c": "1"}}, "unknown": None},
+    ]
+    lines = [{"type": "RECORD", "stream": "things", "record": one} for one in records]
+    assert door.run([schema, *lines, STATE], flattening_enabled=True, flattening_max_depth=3).code == 0
+    assert applied_text(door) == ['{"x__y":null}', '{"a__d__e":null}', '{"a__b__c":"1","unknown":null}']
+
+
 def test_one_stream_may_go_to_two_entity_types(door: FrontDoor) -> None:
     maps = {"contacts": {"__source__": "people", "mail": "name", "__else__": None, "id": "id"}}
     finished = door.run([SCHEMA, record(1), STATE], stream_maps=maps, entity_types={"contacts": "Contact"})

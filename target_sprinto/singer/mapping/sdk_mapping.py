@@ -78,6 +78,18 @@ def copied_fields(rule: MapRule) -> dict[str, str | None]:
     return {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
 
 
+def flattened_objects(stream_map: StreamMap) -> frozenset[str]:
+    """The objects that flattening replaces by their fields; the SDK's mapper keeps one that is null."""
+    options = stream_map.flattening_options
+    if options is None or not stream_map.flattening_enabled:
+        return frozenset()
+    names = stream_map.transformed_schema["properties"]
+    separator = options.separator
+    parts = [name.split(separator) for name in names]
+    objects = {separator.join(part[:depth]) for part in parts for depth in range(1, len(part))}
+    return frozenset(objects.difference(names))
+
+
 def _copied(tree: ast.expr | None) -> str | None:
     match tree:
         case ast.Name(name) if name not in NOT_FIELDS:
