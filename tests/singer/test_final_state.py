@@ -88,6 +88,19 @@ COMPLETE: dict[str, Input] = {
         state({"currently_syncing": None, "bookmarks": {"db-t": {"initial_full_table_complete": True}}}),
     ],
     "full tables of tap-zoom": [schema(key=None), record(1), state({"currently_syncing": None})],
+    "full tables of tap-postgres": [
+        schema("t", None),
+        record(1, "t"),
+        state({"bookmarks": {"public-t": {"version": 3, "xmin": 728}}, "currently_syncing": "public-t"}),
+        record(2, "t"),
+        state({"bookmarks": {"public-t": {"version": 3, "xmin": None}}, "currently_syncing": None}),
+    ],
+    "full tables of tap-salesforce": [
+        schema(key=None),
+        state({"current_stream": "people"}),
+        record(1),
+        state({"current_stream": None, "bookmarks": {"people": {"version": 3}}}),
+    ],
     "full tables of tap-github": [
         state({"currently_syncing": "people"}),
         schema(key=None),
@@ -149,6 +162,31 @@ INCOMPLETE: dict[str, tuple[Input, str]] = {
             record(1, org=1),
         ],
         "with child streams",
+    ),
+    "tap-postgres, whose full table was cut off": (
+        [
+            schema("t", None),
+            record(1, "t"),
+            state({"bookmarks": {"public-t": {"version": 3, "xmin": 728}}, "currently_syncing": "public-t"}),
+        ],
+        "still reading a stream (`currently_syncing`)",
+    ),
+    "tap-jira, whose second page failed": (
+        [
+            schema(key=None),
+            state({"currently_syncing": "people"}),
+            record(1),
+            state({"currently_syncing": "people", "bookmarks": {"people": {"offset": {"page_num": 50}}}}),
+        ],
+        "still reading a stream (`currently_syncing`)",
+    ),
+    "tap-google-analytics, whose state names a part of a stream": (
+        [schema(key=None), record(1), state({"currently_syncing": ["people", "2026"], "bookmarks": {}})],
+        "still reading a stream (`currently_syncing`)",
+    ),
+    "tap-salesforce, stopped": (
+        [schema(key=None), record(1), state({"current_stream": "people", "bookmarks": {"people": {}}})],
+        "still reading a stream (`current_stream`)",
     ),
     "tap-mysql, stopped in a full table": (
         [

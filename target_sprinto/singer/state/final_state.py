@@ -9,8 +9,9 @@ As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `ta
   has a partition without a value for each context, such as the parent record of a child stream.
 * On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0.
 
-Other taps write a STATE at the end of each stream, changed or not, and some end with `{}` when they have
-removed `currently_syncing`: only an SDK tap that was stopped has `{}` as its first STATE after records.
+Other taps write a STATE at the end of each stream, changed or not. Nearly all of them name the stream that
+they read in one of `CURRENT`, and clear it at the end. Some then end with `{}`: only an SDK tap that was
+stopped has `{}` as its first STATE after records.
 """
 
 from __future__ import annotations
@@ -47,13 +48,16 @@ MARKERS = (
 )
 """In a bookmark while its stream is read; the last two are tap-mysql's, for a full table."""
 
+CURRENT = ("currently_syncing", "current_stream")
+"""In a STATE while a tap reads: singer-python's name, and that of tap-salesforce and its relatives."""
+
 _names = msgspec.json.Decoder(list[str])
 
 _CRASHED = "The tap probably crashed: check its log."
 _STOPPED = "The tap was stopped, or crashed: check its log and run again."
 _BY_CHOICE = "set `expect`, then `require_final_state: false`."
 _NO_STATE = f"If this tap never sends a STATE, {_BY_CHOICE}"
-_EMPTY = f"If this tap always ends this way, {_BY_CHOICE}"
+_ALWAYS = f"If this tap always ends this way, {_BY_CHOICE}"
 _FULL_TABLE = (
     f"{_CRASHED} SDK full tables over 10,000 rows or with child streams also end this way: {_BY_CHOICE}"
 )
@@ -149,13 +153,20 @@ class FinalState:
         if self._always_empty:
             raise FinalStateUnfinished(
                 "The STATE after the last record is empty: SDK taps end this way when they are stopped.",
-                f"{_STOPPED} {_EMPTY}",
+                f"{_STOPPED} {_ALWAYS}",
             )
         if unfinished := self._unfinished():
             stream, marker = unfinished
             raise FinalStateUnfinished(
                 f"The last STATE says that stream {quoted(stream)} is unfinished (`{marker}`).", _STOPPED
             )
+        for name in CURRENT:
+            if self._state.get(name):
+                # Not quoted: it need not be a stream's name.
+                raise FinalStateUnfinished(
+                    f"The last STATE says that the tap was still reading a stream (`{name}`).",
+                    f"{_STOPPED} {_ALWAYS}",
+                )
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
         """Why the last STATE does not cover a record after it, and a hint; None if it does."""
