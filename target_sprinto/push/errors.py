@@ -82,7 +82,7 @@ class SprintoError(Exception):
 
 
 class ConfigError(SprintoError, code="settings"):
-    """Invalid settings or arguments; nothing was sent."""
+    """Invalid settings or arguments."""
 
 
 class ApiError(SprintoError, code="api"):

@@ -81,8 +81,8 @@ class SprintoClient:
 
         `expected` is the minimum number of accepted records, ``{entity_type: int}``. `finish` and
         `on_count_mismatch` also accept their enum's value. `interrupted` is called often while the run
-        waits; it ends the run by raising any Exception. `run_uuid` must be a new random UUID,
-        ``str(uuid.uuid4())``, as is the default. Raises ConfigError before anything is sent.
+        waits; it ends the run by raising any exception, and otherwise returns None. `run_uuid` must be a new
+        random UUID, ``str(uuid.uuid4())``, as is the default. Raises ConfigError before anything is sent.
         """
         options = RunOptions(
             reference_prefix=reference_prefix,

@@ -102,7 +102,7 @@ class ConfiguredTarget(Target):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         known = self._known_settings()
         problems = settings_checks.schema_problems(self._config, JSONSchemaValidator(self.config_jsonschema))
-        unknown = set(self._config) - set(known) - set(settings_checks.NOT_FOR_SPRINTO)
+        unknown = set(map(str, self._config)) - set(known) - set(settings_checks.NOT_FOR_SPRINTO)
         # A safety setting that a typo has disabled is worse than none.
         problems += settings_checks.misspelt_settings(unknown, known)
         if problems and raise_errors:

@@ -24,6 +24,7 @@ from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
 from target_sprinto.push.run.result import RunOutcome, RunResult
+from target_sprinto.push.run.run import note
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import ReceiptOutcome
@@ -112,6 +113,10 @@ class RunEnd:
         # The remaining time counts from the signal.
         left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
         self._close(ending, left)
+        if failure is self.intake.reader.failure_of_source:
+            # A program's own error, raised by the lines that it passed to `listen`.
+            note(failure, session_outcome)
+            return failure
         return failure if error is None else error
 
     def _close(self, ending: RecordedOutcome, seconds: float) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -22,8 +23,8 @@ from singer_sdk.exceptions import (
 )
 from singer_sdk.testing.runners import TargetTestRunner
 
-from target_sprinto.errors import TapSilent
-from target_sprinto.push.errors import RunEnded, SprintoError
+from target_sprinto.errors import SettingsError, TapSilent
+from target_sprinto.push.errors import ConfigError, RunEnded, SprintoError
 from target_sprinto.receipts import recorder
 from target_sprinto.sandbox import SandboxOptions
 from target_sprinto.singer.target import SprintoTarget
@@ -32,7 +33,6 @@ from tests.support.sandbox import Fault, FaultySandbox, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def config(door: FrontDoor, **settings: object) -> dict[str, Any]:
@@ -239,6 +239,43 @@ def test_a_gzip_file_object_is_read_decompressed(door: FrontDoor, tmp_path: Path
     with gzip.open(path) as file:
         SprintoTarget(config=config(door)).listen(file)  # type: ignore[arg-type] # more than the SDK asks
     assert len(door.applied()["people"]) == 3
+
+
+class SourceFailedError(Exception):
+    """The program's own."""
+
+
+def test_an_error_of_the_programs_own_lines_is_raised_as_it_is(
+    door: FrontDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lines() -> Iterator[str]:
+        yield from as_input(people(120)[:-1]).decode().splitlines(keepends=True)
+        raise SourceFailedError
+
+    with pytest.raises(SourceFailedError) as caught:
+        SprintoTarget(config=config(door)).listen(lines())  # type: ignore[arg-type] # more than the SDK asks
+    notes = caught.value.__notes__ if sys.version_info >= (3, 11) else [caplog.text]
+    assert "was discarded; nothing was applied." in notes[0]
+    assert door.applied() == {}
+
+
+@pytest.mark.parametrize("given", [Path("input.singer"), "input.singer", 7])
+def test_an_input_that_is_not_a_file_is_an_error(door: FrontDoor, given: Any) -> None:  # noqa: ANN401 - as a user may
+    with pytest.raises(ConfigError, match=f"`file_input` is of type {type(given).__name__}"):
+        SprintoTarget(config=config(door)).listen(given)
+
+
+def test_a_closed_file_is_an_error(door: FrontDoor) -> None:
+    file = io.StringIO()
+    file.close()
+    with pytest.raises(ConfigError, match="`file_input` is closed"):
+        SprintoTarget(config=config(door)).listen(file)
+
+
+@pytest.mark.parametrize("given", [{"rejects_dir": Path("x")}, {"api_key": b"x"}, {1: 2}])
+def test_settings_that_are_not_json_are_named(door: FrontDoor, given: dict[Any, Any]) -> None:
+    with pytest.raises(SettingsError, match=f"`{next(iter(given))}` is not JSON"):
+        SprintoTarget(config=config(door) | given)
 
 
 def test_an_empty_config_raises_even_without_validation() -> None:

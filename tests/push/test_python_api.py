@@ -11,8 +11,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
-from datetime import date, datetime, timedelta, timezone
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from datetime import time as time_of_day
 from decimal import Decimal
 from importlib import metadata
 from types import MappingProxyType
@@ -252,24 +255,67 @@ def test_a_second_interruption_ends_the_wait_for_the_discard(
 ) -> None:
     stuck = Fault("close", integration_id=integration_id, effect=Hang())
     sandbox.inject(stuck)
-
-    def interrupted() -> None:
-        if sandbox.fired(integration_id):
-            raise KeyboardInterrupt
+    watcher = threading.Thread(target=interrupt_once_fired, args=(sandbox, integration_id))
 
     def fail() -> None:
-        with client.run(interrupted=interrupted) as run:
+        with client.run() as run:
             runs.append(run)
+            watcher.start()
             run.push("people", numbered(100))
             raise LookupError
 
     runs: list[Run] = []
     with pytest.raises(KeyboardInterrupt):
         fail()
+    watcher.join()
     sandbox.release(stuck)
     (session,) = sandbox.sessions(integration_id)
-    assert f"session {session.id} may still be open" in caplog.text
+    assert f"Session {session.id} may still be open, until " in caplog.text
     assert (runs[0].result.outcome, runs[0].result.left_open) == (RunOutcome.IN_DOUBT, session.id)
+
+
+def test_a_second_interruption_while_the_session_is_created_is_reported(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck = Fault("create", integration_id=integration_id, effect=Hang())
+    sandbox.inject(stuck)
+    watcher = threading.Thread(target=interrupt_once_fired, args=(sandbox, integration_id, 2))
+    run = client.run()
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt), run:
+        run.push("people", numbered(100))
+    watcher.join()
+    sandbox.release(stuck)
+    assert "A session of this run may be open until " in run.result.session_outcome
+    assert run.result.session_outcome in caplog.text
+    assert run.result.outcome is RunOutcome.IN_DOUBT
+    assert run.result.expires_at is not None
+
+
+def interrupt_once_fired(sandbox: FaultySandbox, integration_id: str, times: int = 1) -> None:
+    """Ctrl-C, as often as this, once a fault has fired."""
+    while not sandbox.fired(integration_id):
+        time.sleep(0.01)
+    for _ in range(times):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize(("finish", "outcome"), [("apply", "had been applied"), ("hold", "is held")])
+def test_an_exception_after_the_end_says_what_became_of_the_session(
+    client: SprintoClient, finish: str, outcome: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = client.run(finish=finish)
+
+    def fail() -> None:
+        with run:
+            run.push("people", numbered(3))
+            run.finish()
+            raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        fail()
+    assert f"Session {run.result.session_id} {outcome}" in message(caught.value, caplog.text)
 
 
 def test_a_failed_page_stops_reading(
@@ -514,6 +560,32 @@ def circle() -> dict[str, object]:
 SECRET = "s3cr3t"
 
 
+class Repeated(Mapping[str, str]):
+    """Like `multidict.MultiDict`."""
+
+    def __getitem__(self, name: str) -> str:
+        return SECRET
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["x", "x"])
+
+
+class InBerlin(tzinfo):
+    """Like `zoneinfo.ZoneInfo`, which knows no offset without a date."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return None if moment is None else timedelta(hours=1)
+
+    def dst(self, _: datetime | None) -> timedelta | None:
+        return None
+
+    def tzname(self, _: datetime | None) -> str:
+        return "Berlin"
+
+
 @pytest.mark.parametrize(
     ("record", "field", "issue"),
     [
@@ -531,6 +603,8 @@ SECRET = "s3cr3t"
         ([SECRET], "", "it is not a mapping but of type list"),
         (SECRET, "", "it is not a mapping but of type str"),
         ({"other": SECRET}, "id", "it is missing"),
+        ({"a": Repeated()}, "a", "a key of it occurs twice"),
+        ({"a": time_of_day(9, tzinfo=InBerlin())}, "a", "its UTC offset depends on a date"),
     ],
 )
 def test_an_unserializable_record_is_named_but_not_shown(

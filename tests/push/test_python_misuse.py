@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from target_sprinto import (
     Response,
     RunEnded,
     RunOutcome,
+    RunResult,
     SessionConflict,
     SprintoClient,
     SprintoError,
@@ -83,6 +85,98 @@ def test_a_check_may_raise_any_exception(
         run.push("people", records())
     assert states(sandbox, integration_id) == ["cancelled"]
     assert run.result.outcome is RunOutcome.DISCARDED
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_a_check_may_end_the_program(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, kind: type[BaseException]
+) -> None:
+    asked = threading.Event()
+
+    def interrupted() -> None:
+        if asked.is_set():
+            raise kind
+
+    def records() -> Iterator[dict[str, int]]:
+        yield from ({"id": number} for number in range(120))
+        asked.set()
+        yield {"id": 1}
+
+    run = client.run(interrupted=interrupted)
+    with pytest.raises(kind), run:
+        run.push("people", records())
+    assert states(sandbox, integration_id) == ["cancelled"]
+    assert run.result.outcome is RunOutcome.DISCARDED
+
+
+def test_a_check_that_returns_a_value_is_an_error(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    asked = threading.Event()
+    with (
+        pytest.raises(ConfigError, match="`interrupted` returned a value"),
+        client.run(interrupted=asked.is_set) as run,  # type: ignore[arg-type] # as an untyped program may
+    ):
+        run.push("people", [{"id": 1}])
+    assert states(sandbox, integration_id) == []
+
+
+def test_abort_may_be_called_by_another_thread_at_any_time(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    stuck = Fault("push", integration_id=integration_id, effect=Hang())
+    sandbox.inject(stuck)
+    run = client.run()
+    results: list[RunResult] = []
+
+    def watch() -> None:
+        while not sandbox.fired(integration_id):
+            time.sleep(0.01)
+        results.append(run.abort())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(RunEnded), run:
+        run.push("people", [{"id": number} for number in range(500)])
+    watcher.join()
+    sandbox.release(stuck)
+    assert [result.outcome for result in results] == [RunOutcome.DISCARDED] == [run.result.outcome]
+    assert states(sandbox, integration_id) == ["cancelled"]
+
+
+def test_abort_by_another_thread_after_the_close_does_not_hide_that_it_is_applied(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    sandbox.configure(integration_id, processing_seconds=0.5)
+    results: list[RunResult] = []
+
+    def watch() -> None:
+        while not any(seen.operation == "close" for seen in sandbox.requests(integration_id)):
+            time.sleep(0.01)
+        results.append(run.abort())
+
+    run = client.run()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with run:
+        run.push("people", [{"id": 1}])
+    watcher.join()
+    assert [result.outcome for result in results] == [RunOutcome.IN_DOUBT]
+    assert run.result.outcome is RunOutcome.APPLIED
+    assert states(sandbox, integration_id) == ["processed"]
+
+
+def test_abort_in_the_middle_of_a_push_is_an_error(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    def records() -> Iterator[dict[str, int]]:
+        yield from ({"id": number} for number in range(100))
+        run.abort()
+
+    with pytest.raises(ConfigError, match="`abort` was called while"), client.run() as run:
+        run.push("people", records())
+    assert run.result.outcome is RunOutcome.DISCARDED
+    assert states(sandbox, integration_id) == ["cancelled"]
 
 
 def test_a_check_that_raises_after_the_close_leaves_time(

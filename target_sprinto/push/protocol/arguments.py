@@ -6,7 +6,7 @@ import enum
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from target_sprinto.push.errors import ConfigError
@@ -79,6 +79,20 @@ def methods(name: str, protocol: object, value: _T) -> _T:
     if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in wanted):
         raise ConfigError(f"`{name}` must have a method {' and '.join(wanted)}.")
     return value
+
+
+def check(name: str, value: Callable[[], object]) -> Callable[[], None]:
+    """A function that is called often, and has an effect only by raising. Raises ConfigError."""
+    checked = function(name, value)
+
+    def call() -> None:
+        if checked() is not None:
+            raise ConfigError(
+                f"`{name}` returned a value, which has no effect.",
+                "To end the run, raise an exception in it.",
+            )
+
+    return call
 
 
 def function(name: str, value: _T) -> _T:

@@ -98,16 +98,20 @@ def _require_offset(value: datetime | time, path: str) -> None:
         offset = value.utcoffset()
     except Exception:  # noqa: BLE001 - a time zone of the caller's own
         raise _NotSerializable(path, "its time zone has no valid UTC offset") from None
+    if offset is None and value.tzinfo is not None:
+        raise _NotSerializable(path, "its UTC offset depends on a date")
     if offset and offset % timedelta(minutes=1):
         raise _NotSerializable(path, "its UTC offset has seconds")
 
 
 def _plain_mapping(value: Mapping[Any, object], path: str) -> dict[str, Any]:
-    made = {}
+    made: dict[str, Any] = {}
     for name, inner in value.items():
         if not isinstance(name, str):
             raise _NotSerializable(path, f"a key of it is not a string but of type {_named(type(name))}")
         key = _utf8(str.__str__(name), path)
+        if key in made:
+            raise _NotSerializable(path, "a key of it occurs twice")
         shown = key if FIELD_NAME.fullmatch(key) else "*"
         made[key] = _plain(inner, f"{path}.{shown}" if path else shown)
     return made

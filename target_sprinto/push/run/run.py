@@ -67,6 +67,7 @@ class Run:
         self._process = os.getpid()
         # Reentrant: a push may be made while the same thread reads the records of another.
         self._in_use = threading.RLock()
+        self._user: int | None = None
         self._was_shared = False
         self._reading = 0
         self.session_outcome = ""
@@ -94,21 +95,23 @@ class Run:
     ) -> None:
         if os.getpid() != self._process:
             # Forked: the run belongs to the process that began it.
-            return None
-        atexit.unregister(self._abort_at_exit)
-        if failure is not None:
-            return self._abort_because(failure)
-        if self._failure is not None:
-            raise self._ended("A push of this run has failed, so the run is not applied.") from self._failure
-        if self._session.phase is Phase.ENDED:
-            # The block itself ended it.
-            return None
+            return
         try:
-            self.finish()
+            self._leave(failure)
         except BaseException as problem:
             self._abort_because(problem)
             raise
-        return None
+        finally:
+            atexit.unregister(self._abort_at_exit)
+        return
+
+    def _leave(self, failure: BaseException | None) -> None:
+        if failure is not None:
+            self._abort_because(failure)
+        elif self._failure is not None:
+            raise self._ended("A push of this run has failed, so the run is not applied.") from self._failure
+        elif self._session.phase is not Phase.ENDED:
+            self.finish()
 
     def push(
         self, entity_type: str, records: Iterable[Mapping[str, object]], *, key: str | Sequence[str] = ()
@@ -205,13 +208,27 @@ class Run:
         Returns by the deadline, by default within 29 seconds. Failures meanwhile are not raised but part of
         the result. If `close(apply)` may have reached Sprinto, nothing is discarded. Does nothing if the run
         has already ended.
+
+        May be called from another thread; what this run then does elsewhere raises RunEnded. Raises
+        ConfigError if it is called in the middle of the run's own work, such as in a signal handler.
         """
+        if self._user == threading.get_ident():
+            raise errors.ConfigError(
+                "`abort` was called while this thread is busy with the run.", "Raise an exception instead."
+            )
+        return self._abort(deadline)
+
+    def _abort(self, deadline: Deadline | None = None) -> RunResult:
         if os.getpid() != self._process:
             # Forked: the process that began it ends it.
             return RunResult(RunOutcome.IN_DOUBT, self.open_session, {}, 0)
         if deadline is None:
-            return self._session.abort(self._session.deadline())
-        return self._session.abort(arguments.instance("deadline", Deadline, deadline))
+            deadline = self._session.deadline()
+        try:
+            return self._session.abort(arguments.instance("deadline", Deadline, deadline))
+        except errors.RunEnded:
+            # Two threads called it.
+            return self.result
 
     @property
     def open_session(self) -> str | None:
@@ -230,12 +247,13 @@ class Run:
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
         try:
-            message = self.abort(self._session.deadline(stopped=stopped)).session_outcome
+            result = self._abort(self._session.deadline(stopped=stopped))
         except BaseException:
             # A second Ctrl-C.
-            log.error("Interrupted while ending: session %s may still be open.", self.open_session)  # noqa: TRY400 - no traceback
-            self._session.give_up()
+            self.session_outcome = self._session.give_up()
+            log.error("Interrupted while ending. %s", self.session_outcome)  # noqa: TRY400 - no traceback
             raise
+        message = result.session_outcome or _SUCCEEDED.get(result.outcome, "").format(result.session_id)
         if isinstance(failure, errors.SprintoError) and failure.result is None:
             # The failure may already describe the session's outcome.
             message = failure.session_outcome = failure.session_outcome or message
@@ -243,7 +261,7 @@ class Run:
             # Its message is complete: the context is an internal detail.
             failure.__suppress_context__ = True
         elif message:
-            _note(failure, message)
+            note(failure, message)
         self.session_outcome = message
 
     def _abort_at_exit(self) -> None:
@@ -281,18 +299,25 @@ class Run:
                 "Several threads use one run at the same time, so it is not applied.",
                 "Begin a run in each thread, or pass the records to one.",
             )
+        before, self._user = self._user, threading.get_ident()
         try:
             yield
         finally:
+            self._user = before
             self._in_use.release()
 
+
+_SUCCEEDED = {
+    RunOutcome.APPLIED: "Session {} had been applied before that.",
+    RunOutcome.HELD: "Session {} is held: it stays open until it expires, or is applied or discarded.",
+}
 
 _TAKES_RECORDS = (Phase.UNOPENED, Phase.OPEN)
 """Not a set: hashing an enum is slower than comparing it, and this is checked for every record."""
 
 
-def _note(failure: BaseException, message: str) -> None:
-    """Add the session's outcome to a caller's exception as a note."""
+def note(failure: BaseException, message: str) -> None:
+    """Add the session's outcome to a caller's exception as a note; before Python 3.11, log it."""
     if sys.version_info >= (3, 11):
         failure.add_note(message)
     else:

@@ -84,7 +84,7 @@ class RunOptions:
         self.known_field = arguments.function("known_field", known_field)
         observer = RunObserver() if observer is None else observer
         self.observer = arguments.instance("observer", RunObserver, observer)
-        self.interrupted = arguments.function("interrupted", interrupted)
+        self.interrupted = arguments.check("interrupted", interrupted)
 
     def require_expected(self, accepted: Mapping[str, int]) -> None:
         """Raise TooFewRecords, or what `rejects` raises. `accepted` is ``{entity_type: int}``."""

@@ -108,7 +108,9 @@ class SendQueue:
         with self._changed:
             self.raise_failure()
             if self._closed:
-                raise RunEnded("`finish` was called: this run accepts no more records.", "Start a new run.")
+                raise RunEnded(
+                    "`finish` or `abort` was called: this run accepts no more records.", "Start a new run."
+                )
             held_bytes = sum(one.held_bytes for one in (*self._pending, pending))
             if len(self._pending) > self._parallel or (self._pending and held_bytes > _MAX_HELD_BYTES):
                 self._changed.wait(POLL_INTERVAL)

@@ -250,11 +250,22 @@ class RunSession:
         found = discard_session(self._client, session.id, session.expiry, deadline)
         return self._end_discarded(found, session, found.sentence)
 
-    def give_up(self) -> None:
-        """Note that the run was interrupted while ending."""
+    def give_up(self) -> str:
+        """Note that the run was interrupted while ending; return what is known of its session."""
         if self.result is None:
-            expires_at = self._expires_at(self._open.session) if self._open is not None else None
-            self.result = self._result(RunOutcome.IN_DOUBT, expires_at)
+            if self._open is not None:
+                session = self._open.session
+                until = self._expires_at(session)
+                sentence = (
+                    f"Session {session.id} may still be open, until {until:%Y-%m-%dT%H:%M:%SZ} at most."
+                )
+            elif self.phase is Phase.OPENING:
+                until = self._expires_at(None)
+                sentence = self._opening.describe_unknown(until)
+            else:
+                return "No session was opened."
+            self.result = self._result(RunOutcome.IN_DOUBT, until, sentence)
+        return self.result.session_outcome
 
     def _end_discarded(self, found: DiscardResult, session: SessionStatus, sentence: str = "") -> RunResult:
         if found.state is None:
@@ -282,12 +293,18 @@ class RunSession:
         except Exception:  # noqa: BLE001 - reported as unknown: `abort` must report an outcome
             log.warning("Could not determine whether the session was opened.")
         else:
-            if session is not None:
+            # Unless another thread, whose create has succeeded meanwhile, has done so.
+            if session is not None and self.phase is Phase.OPENING:
                 self._opened(session)
 
     def _end(self, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = "") -> RunResult:
+        ended_elsewhere = self.phase is Phase.ENDED
+        # `abort` may come after the close, before the session is known to be applied.
+        if ended_elsewhere and outcome is not RunOutcome.APPLIED:
+            raise _ended_elsewhere()
         self.result = self._result(outcome, expires_at, sentence)
-        self._transition(Event.SETTLED)
+        if not ended_elsewhere:
+            self._transition(Event.SETTLED)
         return self.result
 
     def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
@@ -298,5 +315,11 @@ class RunSession:
         return RunResult(outcome, self._open.session.id, accepted, staged.pages, expires_at, sentence)
 
     def _transition(self, event: Event) -> None:
+        if self.phase is Phase.ENDED:
+            raise _ended_elsewhere()
         self.phase = next_phase(self.phase, event)
         self._options.observer.on_phase(self.phase)
+
+
+def _ended_elsewhere() -> errors.RunEnded:
+    return errors.RunEnded("`abort` has ended this run meanwhile.", "Start a new one.")

@@ -115,7 +115,7 @@ class Deadline:
         if not self._interrupt_seen:
             try:
                 self._interrupted()
-            except Exception:  # noqa: BLE001 - whatever a program's own check raises, it interrupts
+            except BaseException:  # noqa: BLE001 - whatever a program's own check raises, it interrupts
                 self._interrupt_seen = True
                 self._at = min(self._at, time.monotonic() + self._seconds_when_interrupted)
         return max(0.0, self._at - time.monotonic())

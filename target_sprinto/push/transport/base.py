@@ -31,7 +31,7 @@ class Response(NamedTuple):
 class Transport(Protocol):
     """Sends requests; may be called from several threads."""
 
-    def send(self, request: Request) -> Response:
+    def send(self, request: Request, /) -> Response:
         """The response, whatever its status.
 
         Raises NotConnected("Why.") if nothing was sent, or an OSError if it is in doubt whether the request

@@ -10,7 +10,7 @@ import select
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_sprinto import private_files
 from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
+from target_sprinto.push.errors import ConfigError, SprintoError
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck
 from target_sprinto.singer.input.messages import MAX_LINE_BYTES, parse_message
 
@@ -45,6 +46,8 @@ class SprintoReader(GenericSingerReader[bytes]):
     line: int = field(default=0, init=False)
     from_stdin: bool = field(default=False, init=False)
     waited_seconds: float = field(default=0.0, init=False)
+    failure_of_source: Exception | None = field(default=None, init=False)
+    """What a caller's iterable of lines has raised."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -108,7 +111,14 @@ class SprintoReader(GenericSingerReader[bytes]):
     def _source(self, file_input: IO[bytes] | IO[str] | None) -> IO[bytes] | IO[str]:
         if file_input is None:
             return self.default_input
-        return interruptible_reader(file_input.fileno(), self.check) if self.by_command else file_input
+        if self.by_command:
+            return interruptible_reader(file_input.fileno(), self.check)
+        if isinstance(file_input, str | bytes) or not isinstance(file_input, Iterable):
+            kind = type(file_input).__name__
+            raise ConfigError(f"`file_input` is of type {kind}.", "Pass an open file, or lines.")
+        if getattr(file_input, "closed", False):
+            raise ConfigError("`file_input` is closed.", "Pass an open file, or lines.")
+        return file_input
 
     def deserialize_json(self, line: bytes) -> dict[str, Any]:
         """One line as a message. Raises InvalidLine."""
@@ -121,15 +131,23 @@ class SprintoReader(GenericSingerReader[bytes]):
         else:
             lines = (line if isinstance(line, bytes) else line.encode() for line in source)
             read_line = partial(next, lines, b"")
-        try:
-            while line := read_line():
-                if len(line) >= MAX_LINE_BYTES:
-                    raise self._invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
-                yield line
-        except UnicodeError:
-            raise self._invalid_line("the line is not UTF-8.") from None
-        except OSError as failure:
-            raise self._invalid_line(f"the input cannot be read ({private_files.reason(failure)}).") from None
+        while True:
+            try:
+                line = read_line()
+            except UnicodeError:
+                raise self._invalid_line("the line is not UTF-8.") from None
+            except OSError as failure:
+                reason = private_files.reason(failure)
+                raise self._invalid_line(f"the input cannot be read ({reason}).") from None
+            except Exception as failure:
+                if not (self.by_command or isinstance(failure, SprintoError)):
+                    self.failure_of_source = failure
+                raise
+            if not line:
+                return
+            if len(line) >= MAX_LINE_BYTES:
+                raise self._invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
+            yield line
 
     def _invalid_line(self, what: str) -> InvalidLine:
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)

@@ -141,7 +141,12 @@ def schema_problems(config: Mapping[str, Any], validator: Validator) -> list[str
     if all(config.get(name) is None for name in ("api_key", "api_key_file")):
         problems.append("`api_key` is missing")
     # NaN is within any bounds.
-    problems += [f"`{name}` holds NaN or Infinity" for name, value in config.items() if not is_finite(value)]
+    for name, value in config.items():
+        try:
+            if not is_finite({str.__str__(name): value}):
+                problems.append(f"`{name}` holds NaN or Infinity")
+        except TypeError:
+            return [*problems, f"`{name}` is not JSON: use text, also for names and paths"]
     return problems + sorted({_described(error) for error in validator.iter_errors(checked)})
 
 
