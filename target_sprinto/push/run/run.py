@@ -16,9 +16,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import os
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -30,6 +28,7 @@ from target_sprinto.push.protocol import arguments
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page, PageBuilder
+from target_sprinto.push.run.exclusive_use import ExclusiveUse
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.send_queue import RunProgress
@@ -64,11 +63,7 @@ class Run:
         self._entity_keys: dict[str, tuple[str, ...]] = {}
         self._entity_types: set[str] = set()
         self._failure: BaseException | None = None
-        self._process = os.getpid()
-        # Reentrant: a push may be made while the same thread reads the records of another.
-        self._in_use = threading.RLock()
-        self._user: int | None = None
-        self._was_shared = False
+        self._use = ExclusiveUse()
         self._reading = 0
         self.session_outcome = ""
         """The outcome of the session of a run that failed, as a sentence."""
@@ -93,7 +88,7 @@ class Run:
     def __exit__(
         self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if os.getpid() != self._process:
+        if self._use.is_forked:
             # Forked: the run belongs to the process that began it.
             return
         try:
@@ -126,7 +121,7 @@ class Run:
         Infinity, bytes, a missing key, …; decimals keep their digits, dates and times become ISO 8601
         strings. If `records` is silent for an hour, Sprinto's inactivity timeout, the session expires.
         """
-        with self._used_alone():
+        with self._use():
             self._require_unfinished()
             self._pushes += 1
             self._reading += 1
@@ -153,7 +148,7 @@ class Run:
         Raises ConfigError for an invalid argument, and the error that ended the run: a page sent earlier
         was rejected, an interruption, … Call `abort` then.
         """
-        with self._used_alone():
+        with self._use():
             if type(entity_type) is not str or entity_type not in self._entity_types:
                 entity_type = arguments.entity_type("entity_type", entity_type)
                 self._entity_types.add(entity_type)
@@ -178,7 +173,7 @@ class Run:
 
     def flush(self) -> None:
         """Send the current page, if there is one, even if it is not full. Raises what `add` does."""
-        with self._used_alone():
+        with self._use():
             self._require_unfinished()
             if page := self._builder.flush():
                 self._send_page(page)
@@ -193,7 +188,7 @@ class Run:
         With `Finish.HOLD` the session is left open instead, with `Finish.DISCARD` it is discarded. Raises a
         SprintoError if anything fails; call `abort` then.
         """
-        with self._used_alone():
+        with self._use():
             if self._reading:
                 raise errors.ConfigError(
                     "`finish` was called while a push reads its records.", "Call it after the push."
@@ -212,14 +207,14 @@ class Run:
         May be called from another thread; what this run then does elsewhere raises RunEnded. Raises
         ConfigError if it is called in the middle of the run's own work, such as in a signal handler.
         """
-        if self._user == threading.get_ident():
+        if self._use.is_here:
             raise errors.ConfigError(
                 "`abort` was called while this thread is busy with the run.", "Raise an exception instead."
             )
         return self._abort(deadline)
 
     def _abort(self, deadline: Deadline | None = None) -> RunResult:
-        if os.getpid() != self._process:
+        if self._use.is_forked:
             # Forked: the process that began it ends it.
             return RunResult(RunOutcome.IN_DOUBT, self.open_session, {}, 0)
         if deadline is None:
@@ -287,24 +282,6 @@ class Run:
         ended = errors.RunEnded(message, hint)
         ended.session_outcome, ended.result = self.session_outcome, self._session.result
         return ended
-
-    @contextlib.contextmanager
-    def _used_alone(self) -> Iterator[None]:
-        """Raise ConfigError for use by another process, or by several threads: then it is not applied."""
-        if os.getpid() != self._process:
-            raise errors.ConfigError("Use a run only in the process that began it.", "Begin one in each.")
-        if self._was_shared or not self._in_use.acquire(blocking=False):
-            self._was_shared = True
-            raise errors.ConfigError(
-                "Several threads use one run at the same time, so it is not applied.",
-                "Begin a run in each thread, or pass the records to one.",
-            )
-        before, self._user = self._user, threading.get_ident()
-        try:
-            yield
-        finally:
-            self._user = before
-            self._in_use.release()
 
 
 _SUCCEEDED = {

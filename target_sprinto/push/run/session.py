@@ -17,7 +17,6 @@ from target_sprinto.push.protocol.lifecycle import (
     Event,
     Finish,
     Phase,
-    keep_alive_interval,
     next_phase,
     nothing_was_applied,
     session_ended,
@@ -29,6 +28,7 @@ from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
 from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions
+from target_sprinto.push.run.keep_alive import KeepAlive
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
@@ -37,7 +37,7 @@ from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_pages import StagedPages
 from target_sprinto.push.run.staged_session import StagedSession, processing_limits_retries
-from target_sprinto.push.transport.background import Deadline, interruptibly
+from target_sprinto.push.transport.background import Deadline
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class _OpenSession:
     session: SessionStatus
     sender: PageSender
     queue: SendQueue
+    keep_alive: KeepAlive
 
 
 class RunSession:
@@ -63,9 +64,6 @@ class RunSession:
         self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry)
         self._opening: SessionOpener
         self._open: _OpenSession | None = None
-        self._expiry_read: datetime | None = None
-        self._warned_of_expiry = False
-        self._warned_of_end = False
 
     @property
     def open_id(self) -> str | None:
@@ -129,49 +127,22 @@ class RunSession:
         )
         sender = PageSender(staged, options)
         self._client.opened(session.id)
-        self._open = _OpenSession(session, sender, SendQueue(sender, options.max_parallel_pages))
+        queue = SendQueue(sender, options.max_parallel_pages)
+        keep_alive = KeepAlive(self._client, session, self._retry_policy, options.interrupted)
+        self._open = _OpenSession(session, sender, queue, keep_alive)
         self._transition(Event.CREATED)
         options.observer.on_session(session)
         return self._open
 
     def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
         """Keep the session from expiring while nothing is sent: send the current page, or read the status."""
-        if self._client.session_silence(opened.session.id) < self._keep_alive_interval(opened):
-            return None
+        if not opened.keep_alive.is_due:
+            return
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
-            self._expiry_read = None
-            return self.put(page)
-        status = interruptibly(
-            lambda: self._client.session_status(opened.session.id, self._retry_policy),
-            self._options.interrupted,
-        )
-        self._require_open(status, opened)
-        expiry = parse_time(status.expires_at)
-        if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
-            log.warning(
-                "Reading the status does not extend the session's expiry: without a page it expires %s.",
-                with_time_left(status.expiry, self._client.known_server_time()),
-            )
-            self._warned_of_expiry = True
-        self._expiry_read = expiry
-        return None
-
-    def _keep_alive_interval(self, opened: _OpenSession) -> float:
-        return keep_alive_interval(opened.session, self._client.timings.keep_alive)
-
-    def _require_open(self, status: SessionStatus, opened: _OpenSession) -> None:
-        """Raise SessionEnded if the session accepts no more pages while there are records to send.
-
-        If it expired after all its pages were accepted, it may still be applied unless more records come.
-        """
-        if status.state == "active":
+            opened.keep_alive.page_sent()
+            self.put(page)
             return
-        if status.state == "expired" and opened.queue.is_idle and not self._builder.holds_records:
-            if not self._warned_of_end:
-                log.warning("Session %s has expired: it accepts no more pages.", status.id)
-            self._warned_of_end = True
-            return
-        raise session_ended(status, "accepts no more pages")
+        opened.keep_alive.read_status(all_accepted=opened.queue.is_idle and not self._builder.holds_records)
 
     # The end
 
@@ -195,7 +166,7 @@ class RunSession:
             replace(self._retry_policy, retry_seconds=limit),
             self._options.interrupted,
             on_count_mismatch=self._options.on_count_mismatch,
-            keep_alive_seconds=self._keep_alive_interval(opened),
+            keep_alive_seconds=opened.keep_alive.interval,
         )
         with processing_limits_retries():
             if self._options.finish is Finish.APPLY:

@@ -1,0 +1,49 @@
+"""Use of a run by one thread at a time, in the process that began it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+
+from target_sprinto.push.errors import ConfigError
+
+
+class ExclusiveUse:
+    """Entered for each use. Once two threads have used a run at the same time, it cannot be used again."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        # Reentrant: a push may be made while the same thread reads the records of another.
+        self._in_use = threading.RLock()
+        self._user: int | None = None
+        self._was_shared = False
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a copy of the one that began the run."""
+        return os.getpid() != self._process
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this thread is using the run."""
+        return self._user == threading.get_ident()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Raise ConfigError for use by another process, or by several threads: then it is not applied."""
+        if self.is_forked:
+            raise ConfigError("Use a run only in the process that began it.", "Begin one in each.")
+        if self._was_shared or not self._in_use.acquire(blocking=False):
+            self._was_shared = True
+            raise ConfigError(
+                "Several threads use one run at the same time, so it is not applied.",
+                "Begin a run in each thread, or pass the records to one.",
+            )
+        before, self._user = self._user, threading.get_ident()
+        try:
+            yield
+        finally:
+            self._user = before
+            self._in_use.release()
