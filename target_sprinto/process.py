@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from target_sprinto.private_files import write_all
@@ -43,6 +44,10 @@ def run(command: Callable[[], object]) -> NoReturn:
     writer = BackgroundWriter(2)
     encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
     stderr = sys.stderr = io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)
+    # Raises for a stdout whose descriptor was replaced.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        with suppress(OSError):
+            sys.stdout.reconfigure(errors="backslashreplace")
     process_signals.before_exit = lambda: _drain(writer)
     code: object = 0
     try:

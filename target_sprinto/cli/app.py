@@ -12,6 +12,7 @@ from click.shell_completion import get_completion_class
 from target_sprinto.cli import history, mapping, probe, receipts, sandbox, sessions
 from target_sprinto.cli.options import command, report_error
 from target_sprinto.console import colours, examples, exit_with_one_line
+from target_sprinto.signals import process_signals
 from target_sprinto.singer.error_hints import advise
 
 
@@ -21,7 +22,13 @@ class _Group(click.Group):
         warnings.simplefilter("ignore")
         _show_where_settings_come_from()
         run = super().main
-        return exit_with_one_line(lambda: run(*args, **kwargs), lambda failure: report_error(advise(failure)))
+
+        def interruptible_run() -> Any:  # noqa: ANN401 - click's own
+            # While a command waits for a file that is a pipe, nothing checks for a signal.
+            with process_signals.ended_by(report_error):
+                return run(*args, **kwargs)
+
+        return exit_with_one_line(interruptible_run, lambda failure: report_error(advise(failure)))
 
 
 def _show_where_settings_come_from() -> None:

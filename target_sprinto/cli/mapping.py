@@ -157,7 +157,7 @@ def preview(  # noqa: PLR0913 - one parameter for each option, which click hands
 ) -> None:
     """Map and check the input as a run would, and show the outcome. Nothing is sent.
 
-    Exit code 1 if a run would fail.
+    Exit code 1 if a run would fail because of the mapping or the records.
     """
     config.config = {**config.config, **_OFFLINE}
     run = map_preview.PreviewRun(records, process_signals.check)

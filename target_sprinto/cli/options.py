@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -36,6 +37,17 @@ config_option = partial(
 binary_option = partial(click.option, type=click.File("rb"), metavar="FILE")
 path_option = partial(click.option, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
 json_option = click.option("--json", "as_json", is_flag=True, help="Output one JSON document.")
+
+
+class Number(click.FloatRange):
+    """A number within limits, which NaN never is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's own
+        """Raises BadParameter."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
 
 
 def _read_public_keys(_context: click.Context, _option: click.Parameter, value: tuple[Path, ...]) -> object:

@@ -143,7 +143,16 @@ def receipt(receipt: Path, output: IO[bytes], public_keys: list[PublicKey], *, a
     page = receipt_html.render(document, checked_by=signer)
     if Path(output.name).exists() and receipt.samefile(output.name):
         raise click.UsageError("-o would overwrite the receipt: name another file.")
-    output.write(page)
+    try:
+        output.write(page)
+        output.flush()
+    except OSError as problem:
+        if output.name == "<stdout>":
+            raise
+        raise ReceiptNotWritten(
+            f"The report cannot be written to {shown(output.name)} ({private_files.reason(problem)}).",
+            "Choose another file with -o.",
+        ) from None
 
 
 @command("Make a key pair that signs receipts.", "sprintoctl keygen receipt-key")

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,11 @@ import click
 import msgspec
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import command
+from target_sprinto.cli.options import Number, command
 from target_sprinto.errors import DemoFailed
-from target_sprinto.push.errors import ConfigError
+from target_sprinto.push.errors import ConfigError, Interrupted
 from target_sprinto.push.text import shown
+from target_sprinto.push.transport.background import POLL_INTERVAL, in_background, is_done_within
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.schemas.entity_schemas import BUNDLED, bundled_user
 from target_sprinto.singer.settings import environment
@@ -71,13 +72,11 @@ _PORT = click.IntRange(0, 65535)
     default="upsert",
     help="How applied records affect existing ones.",
 )
-@click.option(
-    "--processing-seconds", default=0.2, type=click.FloatRange(0), help="How long processing takes."
-)
+@click.option("--processing-seconds", default=0.2, type=Number(0), help="How long processing takes.")
 @click.option(
     "--inactivity-seconds",
     default=3600.0,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="How long until an idle session expires.",
 )
 @click.option(
@@ -120,6 +119,8 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         else None,
     )
     try:
+        if data:
+            local.lock(data)
         server = local.Sandbox(options)
         # A folder that cannot be written to is reported before anything is served.
         server.save()
@@ -154,7 +155,13 @@ def demo(port: int, *, keep: bool | None) -> None:
         }
         click.echo("$ cat input.singer | target-sprinto --config config.json")
         click.echo("(The target's log, on stderr. METRIC lines are counters that every SDK plugin logs.)")
-        finished = _run_target(config, (_DEMO_DATA / "input.singer").read_bytes())
+        messages = (_DEMO_DATA / "input.singer").read_bytes()
+        running = in_background(lambda: _run_target(config, messages))
+        while not is_done_within(running, POLL_INTERVAL):
+            # The target gets a signal of the terminal as well, and ends its run.
+            with suppress(Interrupted):
+                process_signals.check()
+        finished = running.result()
         if finished.returncode:
             # A Ctrl-C ends both.
             process_signals.check()
@@ -186,8 +193,10 @@ def _serving(server: Sandbox, port: int) -> Iterator[None]:
 
 
 def _wait_for_signal() -> None:
-    while process_signals.first is None:
-        time.sleep(0.1)
+    with suppress(Interrupted):
+        while True:
+            process_signals.check()
+            time.sleep(POLL_INTERVAL)
 
 
 def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import msgspec
 
 from target_sprinto.cli.options import (
     OK,
+    Number,
     command,
     config_option,
     configured,
@@ -43,9 +45,11 @@ from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.text import format_counts, printable, short, shown
 from target_sprinto.push.transport.background import Deadline, grace_period
+from target_sprinto.receipts import signing
 from target_sprinto.receipts.document import Receipt
 from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
+from target_sprinto.receipts.receipt_file import require_writable
 from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.error_hints import how_to_discard
@@ -79,17 +83,28 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
     """Test the settings, then key, region and integration with a call that changes nothing."""
     target = SprintoTarget.from_cli(config, run=OfflineRun(process_signals.check))
     require_expressions(target.stream_maps)
+    _require_receipt_possible(target.settings)
     client = target.client
-    interruptible(lambda: client.integration_status(RetryPolicy(_CHECK_SECONDS, 0.0)))
+    _read(client.integration_status, retry_seconds=0.0)
     click.echo(f"{OK}: the API key is accepted for {client.address}.")
 
 
-def _read(call: Callable[[], _T]) -> _T:
+def _require_receipt_possible(settings: Settings) -> None:
+    """Raise what a run would raise for its signing key, or for a folder that takes no receipt."""
+    if settings.receipt_key_file is not None:
+        signing.keys().read_private(settings.receipt_key_file)
+    if settings.report_path is not None:
+        require_writable(settings.report_path)
+
+
+def _read(call: Callable[[RetryPolicy], _T], retry_seconds: float = _CHECK_SECONDS) -> _T:
     """The result of a read. No setting limits its retries: it is for a person or a monitor."""
     try:
-        return interruptible(call)
+        return interruptible(lambda: call(RetryPolicy(_CHECK_SECONDS, retry_seconds)))
     except Throttled as failure:
-        failure.advise("Run it again in a minute.")
+        failure.advise(
+            "Run it again after that time." if failure.retry_after else "Run it again in a minute."
+        )
         raise
 
 
@@ -102,11 +117,8 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
     It does not read any session's status, so it keeps no session alive: it is safe to run every minute.
     """
     settings, client = configured(config)
-    retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
-    integration = _read(lambda: client.integration_status(retry_policy))
-    blocker = (
-        _read(lambda: find_active_session(client, retry_policy)) if integration.sessions.active != 0 else None
-    )
+    integration = _read(client.integration_status)
+    blocker = _read(partial(find_active_session, client)) if integration.sessions.active != 0 else None
     # Anything else is text of the server's, which might quote values.
     counts = {state: _count(count) for state, count in msgspec.structs.asdict(integration.sessions).items()}
     last_at, is_time = integration.last_activity_at, parse_time(integration.last_activity_at) is not None
@@ -139,13 +151,12 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
 @command("Show Sprinto's activity log.", "sprintoctl activity --config config.json --hours 2")
 @config_option()
 @click.option("--json", "as_json", is_flag=True, help="Output JSON Lines.")
-@click.option("--hours", default=24.0, type=click.FloatRange(0, _MAX_HOURS), help="How far to look back.")
+@click.option("--hours", default=24.0, type=Number(0, _MAX_HOURS), help="How far to look back.")
 def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     """Show the events that Sprinto logged, as Sprinto words them."""
     _, client = configured(config)
     age = timedelta(hours=hours)
-    retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
-    events, _ = _read(lambda: cut_off(read_events(client, age, retry_policy)))
+    events, _ = _read(lambda retry_policy: cut_off(read_events(client, age, retry_policy)))
     if not events:
         since = client.server_time() - age
         click.echo(
@@ -170,7 +181,7 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
 def discard(session: str, config: tuple[str, ...]) -> None:
     """Discard SESSION, which a run left open, without applying anything."""
     _, client = configured(config)
-    status = interruptible(lambda: client.session_status(session, RetryPolicy(_CHECK_SECONDS, 0.0)))
+    status = _read(partial(client.session_status, session))
     deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
     result = discard_session(client, session, status.expiry, deadline)
     if result.state is None:
@@ -277,7 +288,7 @@ def _require_held(document: Receipt, session: str, settings: Settings) -> None:
 
 def _confirmed_counts(client: ApiClient, session: str) -> dict[str, int]:
     """Sprinto's counts of the session, once the user has typed its id again. Raises ConfigError otherwise."""
-    status = interruptible(lambda: client.session_status(session, RetryPolicy(_CHECK_SECONDS, 0.0)))
+    status = _read(partial(client.session_status, session))
     counts = status.counts()
     click.echo(
         f"Session {session} is {status.state} and holds {format_counts(counts)}."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
@@ -33,6 +35,15 @@ class Applied(NamedTuple):
 
     records: int
     receipt: str
+
+
+def require_writable(requested: Path) -> None:
+    """Raise ReceiptNotWritten if the receipt's folder takes no file, as far as permissions show."""
+    folder = requested.parent if requested.suffix.lower() == ".json" else requested
+    existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        code = errno.EACCES if existing.is_dir() else errno.ENOTDIR
+        raise _not_written(requested, OSError(code, os.strerror(code)))
 
 
 class ReceiptFile:

@@ -6,7 +6,7 @@ It is a real HTTP server, and imports nothing from the loader, so that the two c
 from target_sprinto.sandbox.options import EntityRules, RateLimit, SandboxOptions
 from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.runner import Sandbox
-from target_sprinto.sandbox.snapshot import DataUnusable
+from target_sprinto.sandbox.snapshot import DataUnusable, lock
 from target_sprinto.sandbox.state import Session
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "Sandbox",
     "SandboxOptions",
     "Session",
+    "lock",
 ]

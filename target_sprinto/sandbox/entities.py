@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from target_sprinto.sandbox.options import EntityRules
+from target_sprinto.sandbox.options import EntityRules, compiled
 from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import Entities
@@ -28,9 +28,7 @@ class Validator:
     """
 
     def __init__(self, rules: Mapping[str, EntityRules]) -> None:
-        self._schemas = {
-            entity_type: jsonschema_rs.validator_for(rule.schema or {}) for entity_type, rule in rules.items()
-        }
+        self._schemas = {entity_type: compiled(rule.schema or {}) for entity_type, rule in rules.items()}
 
     def errors(self, entities: Entities, readings: Readings) -> list[tuple[dict[str, Any], str]]:
         """List the errors, `{entity_type, index, field, issue}` (Sprinto: Pushing Entities Data).

@@ -18,6 +18,11 @@ from target_sprinto.sandbox.readings import Readings
 ProcessingOutcome = Literal["processed", "failed"]
 
 
+def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    """As `entity_schemas` reads the same file: formats count, and nothing is fetched."""
+    return jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
+
+
 class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the sandbox validates an entity type (Sprinto: Ingestion; each account defines its schemas).
 
@@ -32,7 +37,7 @@ class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.schema is not None:
             try:
-                jsonschema_rs.validator_for(self.schema)
+                compiled(self.schema)
             except jsonschema_rs.ValidationError as problem:
                 # Its `str` contains the whole schema, over many lines.
                 raise ValueError(problem.message) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
@@ -13,7 +14,10 @@ from aiohttp import web
 from target_sprinto.sandbox.engine import Engine
 from target_sprinto.sandbox.operations import Call, Operation
 from target_sprinto.sandbox.refusal import Refused, Reply
+from target_sprinto.sandbox.snapshot import DataUnusable
 from target_sprinto.sandbox.web_page import render
+
+log = logging.getLogger(__name__)
 
 API = "/api/external/push"
 _INTEGRATION = API + "/v1/integrations/{integration_id}"
@@ -66,7 +70,9 @@ class Server:
     def _require_key(self, request: web.Request) -> None:
         """Require the key for access to applied records: in the header, or in the page's address."""
         given = request.headers.get("api-key") or request.query.get("key") or ""
-        if not secrets.compare_digest(given.encode(), self._engine.options.api_key.encode()):
+        if not secrets.compare_digest(
+            given.encode(errors="surrogateescape"), self._engine.options.api_key.encode()
+        ):
             raise web.HTTPUnauthorized(
                 reason="The key is missing: open the address that the sandbox printed; it ends in ?key=KEY."
             )
@@ -158,3 +164,6 @@ async def _errors_as_documented(
         return await handler(request)
     except web.HTTPError as error:
         return json_response(Refused(error.status, error.reason).reply)
+    except DataUnusable as problem:
+        log.error("%s. What it holds now is lost when it stops.", problem)  # noqa: TRY400 - no traceback
+        return json_response(Refused(500, str(problem)).reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +21,20 @@ class DataUnusable(ValueError):
 
 class _Snapshot(msgspec.Struct):
     integrations: dict[str, IntegrationState]
+
+
+def lock(directory: Path) -> None:
+    """Keep other sandboxes, which would overwrite it, away from the folder until this process ends.
+
+    Raises DataUnusable.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fcntl.flock(os.open(directory, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataUnusable(f"{directory} is in use by another sandbox") from None
+    except OSError as problem:
+        raise _unusable(directory, problem) from None
 
 
 def save(directory: Path, integrations: Mapping[str, IntegrationState]) -> None:

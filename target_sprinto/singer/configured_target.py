@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
@@ -129,6 +130,8 @@ class ConfiguredTarget(Target):
         for option in command.params:
             if option.name == "file_input":
                 option.type = _InputFile("rb")
+                # With one value, click would use the last and ignore the others.
+                option.multiple, option.callback = True, _one_input
             if option.name == "config":
                 # Enables shell completion.
                 option.type = click.Path()
@@ -187,6 +190,12 @@ class ConfiguredTarget(Target):
 def _ended_early() -> AbstractContextManager[None]:
     """Let a signal end the command even while it opens a named pipe that has no writer."""
     return process_signals.ended_by(lambda early: log.error("%s", interrupted_early(early)))
+
+
+def _one_input(_context: click.Context, _option: click.Parameter, given: Sequence[Any]) -> Any:  # noqa: ANN401 - a file
+    if len(given) > 1:
+        raise click.UsageError("Use --input only once: a run has one input.")
+    return given[0] if given else None
 
 
 class _InputFile(click.File):

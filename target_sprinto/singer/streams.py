@@ -197,7 +197,9 @@ def _decoded(name: str, schema: bytes) -> dict[str, Any]:
             f"the schema of stream {quoted(name)} is not an object, or is nested too deeply.", "Fix the tap."
         ) from None
     if not isinstance(decoded.get("properties"), dict):
+        # The SDK's standard test of targets requires an error. tap-mongodb begins each stream this way.
         raise InvalidSchema(
-            f"the schema of stream {quoted(name)} has no object `properties`.", "Fix the tap."
+            f"the schema of stream {quoted(name)} has no object `properties`.",
+            "Fix the tap, or add them in between; `{}` is enough.",
         )
     return decoded

@@ -255,9 +255,9 @@ class SprintoTarget(ConfiguredTarget):
         try:
             # A signal at the end of input is a better explanation than a missing STATE.
             self.raise_if_interrupted()
-            if self.reader.from_stdin and self.settings.require_final_state:
+            if self.reader.from_tap and self.settings.require_final_state:
                 self._final_state.require_complete()
-            self.streams.require_named(complete=self.reader.from_stdin)
+            self.streams.require_named(complete=self.reader.from_tap)
             self._expectations.require_no_loss()
             self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()

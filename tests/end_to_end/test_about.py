@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -151,3 +152,26 @@ def test_the_log_can_be_written_as_json_lines(door: FrontDoor, tmp_path: Path) -
     assert error["message"].endswith("[invalid-record]")
     assert error["logger_name"] == "target-sprinto"
     assert SECRET not in finished.stderr
+
+
+@pytest.mark.parametrize("input_", ["/dev/stdin", "pipe"])
+def test_an_input_that_is_a_pipe_needs_a_final_state(door: FrontDoor, input_: str) -> None:
+    os.mkfifo(door.folder / "pipe")
+    messages = as_input([SCHEMA, record(1)])
+    process = door.start("--config", str(door.config()), "--input", input_)
+    if input_ == "pipe":
+        (door.folder / "pipe").write_bytes(messages)
+        messages = b""
+    finished = door.finish(process, messages)
+    assert finished.code == 1
+    assert "[missing-final-state]" in finished.error
+    assert door.applied() == {}
+
+
+def test_a_second_input_is_an_error(door: FrontDoor) -> None:
+    for name in ("a", "b"):
+        (door.folder / name).write_bytes(as_input(people(3)))
+    finished = door.run(b"", "--config", str(door.config()), "--input", "a", "--input", "b")
+    assert finished.code != 0
+    assert "Use --input only once" in finished.stderr
+    assert door.operations() == []

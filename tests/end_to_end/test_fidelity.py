@@ -136,6 +136,13 @@ def test_flattening_works_like_the_sdks(door: FrontDoor) -> None:
     assert applied_text(door) == ['{"a__b":1.10,"a__c":"x"}']
 
 
+def test_a_schema_may_describe_no_fields(door: FrontDoor) -> None:
+    schema = OPEN_SCHEMA | {"schema": {"type": "object", "properties": {}}}
+    line = b'{"type":"RECORD","stream":"things","record":{"_id":"a","n":1.10}}'
+    assert door.run([schema, line, STATE]).code == 0
+    assert applied_text(door) == ['{"_id":"a","n":1.10}']
+
+
 def test_flattening_sends_a_null_object_as_no_field(door: FrontDoor) -> None:
     inner = {"type": ["object", "null"], "properties": {"c": {"type": "string"}}}
     outer = {"type": ["object", "null"], "properties": {"b": inner, "d__e": {"type": "null"}}}

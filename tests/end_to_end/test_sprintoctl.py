@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,8 +228,79 @@ def test_a_throttled_look_names_no_setting_of_a_run(door: FrontDoor, name: str, 
     finished = sprintoctl(door, name, "--config", str(door.config()))
     assert (finished.code, finished.stdout) == (75, "")
     assert "[throttled]" in finished.stderr
-    assert "in a minute" in finished.stderr
+    assert "Run it again after that time." in finished.stderr
     assert "retry_timeout_seconds" not in finished.stderr
+
+
+def test_a_throttled_discard_is_tried_again(door: FrontDoor) -> None:
+    door.midway()
+    throttled = Respond(429, {"Retry-After": "1"})
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=throttled))
+    finished = door.sprintoctl("discard", door.session().id)
+    assert (finished.code, door.session().state) == (0, "cancelled")
+    assert len(door.sandbox.fired(door.integration_id)) == 1
+
+
+def test_a_throttled_check_names_no_setting_of_a_run(door: FrontDoor) -> None:
+    throttled = Respond(429)
+    door.sandbox.inject(Fault("integration_status", integration_id=door.integration_id, effect=throttled))
+    finished = door.sprintoctl("check")
+    assert finished.code == 75
+    assert "Run it again in a minute." in finished.stderr
+    assert "retry_timeout_seconds" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("map", "draft", "--input", "pipe"),
+        ("map", "draft", "--input", "-"),
+        ("map", "draft", "--catalog", "-"),
+        ("map", "draft", "--input", "input.singer", "--entities", "pipe"),
+        ("verify", "pipe"),
+        ("receipt", "pipe", "--html"),
+        ("sandbox", "--entities", "pipe"),
+    ],
+)
+def test_a_signal_ends_a_command_that_waits_for_a_pipe(door: FrontDoor, words: tuple[str, ...]) -> None:
+    os.mkfifo(door.folder / "pipe")
+    (door.folder / "input.singer").write_bytes(as_input([SCHEMA]))
+    process = door.start(*words, program="sprintoctl")
+    # As no other process opens the pipe, there is no event to wait for.
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 143
+    finished = door.finish(process, None)
+    assert finished.stderr == "sprintoctl: Stopped by SIGTERM. [interrupted]\n"
+
+
+def test_check_tests_the_signing_key_and_the_receipts_folder(door: FrontDoor) -> None:
+    (door.folder / "file").touch()
+    unsigned = door.sprintoctl("check", report_path="receipts", receipt_key_file="missing.pem")
+    assert (unsigned.code, "[receipt-key]" in unsigned.stderr) == (1, True)
+    for path in ("file/receipts", "file/receipt.json"):
+        unwritten = door.sprintoctl("check", report_path=path)
+        assert (unwritten.code, "[receipt-not-written]" in unwritten.stderr) == (1, True)
+    assert door.operations() == []
+    assert door.sprintoctl("check", report_path="new/receipts/{run}.json").code == 0
+    assert not (door.folder / "new").exists()
+
+
+def test_a_report_that_cannot_be_written_is_named(door: FrontDoor) -> None:
+    assert door.run(people(3), report_path="receipt.json").code == 0
+    finished = sprintoctl(door, "receipt", "receipt.json", "--html", "-o", "/dev/full")
+    assert finished.code == 1
+    assert "The report cannot be written to /dev/full (No space left on device)" in finished.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_preview_is_shown_in_any_encoding(door: FrontDoor, encoding: str) -> None:
+    (door.folder / "input.singer").write_bytes(as_input([SCHEMA, record(1)]))
+    words = ("map", "preview", "--input", "input.singer", "--config", str(door.config()))
+    process = door.start(*words, env={"PYTHONIOENCODING": encoding}, program="sprintoctl", cold=True)
+    finished = door.finish(process)
+    assert (finished.code, finished.stderr) == (0, "")
+    assert "id" in finished.stdout
 
 
 def test_an_unconfirmed_discard_is_reported(door: FrontDoor) -> None:
@@ -286,6 +358,44 @@ def test_a_data_folder_with_a_foreign_file_is_reported(door: FrontDoor) -> None:
     assert (door.folder / "sandbox.json").read_bytes() == b"[]"
 
 
+def test_a_data_folder_has_one_sandbox_at_a_time(door: FrontDoor) -> None:
+    with serving(door, "--any-type", "--data", "data"):
+        second = finish_sandbox(door, "--data", "data")
+    assert "sprintoctl: data is in use by another sandbox." in second.stderr
+    with serving(door, "--any-type", "--data", "data"):
+        pass
+
+
+def test_a_data_folder_that_fails_while_serving_is_an_error_of_the_server(door: FrontDoor) -> None:
+    process = door.start("sandbox", "--port", "0", "--data", "data", program="sprintoctl")
+    assert process.stdout is not None
+    found = re.search(r"at (http://\S+)", process.stdout.readline().decode())
+    assert found
+    shutil.rmtree(door.folder / "data")
+    (door.folder / "data").touch()
+    session = f"{found[1]}/api/external/push/v1/integrations/demo/sessions"
+    response = requests.post(session, headers={"api-key": "sandbox-key"}, json={}, timeout=10)
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_server_error")
+    process.send_signal(signal.SIGINT)
+    finished = door.finish(process)
+    assert finished.code == 1
+    assert "data cannot keep a sandbox's data: File exists. What it holds now is lost" in finished.stderr
+
+
+def test_the_web_page_rejects_a_key_of_any_bytes(served: str) -> None:
+    response = requests.get(served, headers={"api-key": b"\xff\xfe"}, timeout=10)
+    assert response.status_code == 401
+
+
+def test_the_sandbox_checks_formats_as_entity_schemas_does(door: FrontDoor) -> None:
+    rules = {"people": {"schema": {"properties": {"name": {"type": "string", "format": "email"}}}}}
+    (door.folder / "entities.json").write_text(json.dumps(rules))
+    with serving(door, "--entities", "entities.json") as (url, _):
+        there = {"api_url": f"{url}/api/external/push", "integration_id": "demo"}
+        assert door.run(people(1), **there).error.endswith("[page-refused]")
+    assert door.run(people(1), entity_schemas="entities.json").error.endswith("[entity-schema]")
+
+
 def test_a_data_folder_that_becomes_unusable_is_reported(door: FrontDoor) -> None:
     data = door.folder / "data"
     process = door.start("sandbox", "--port", "0", "--data", str(data), program="sprintoctl")
@@ -338,7 +448,12 @@ def test_an_invalid_entity_types_file_is_reported(door: FrontDoor, content: byte
 
 @pytest.mark.parametrize(
     ("option", "seconds"),
-    [("--processing-seconds", "-1"), ("--inactivity-seconds", "-1"), ("--inactivity-seconds", "0")],
+    [
+        ("--processing-seconds", "nan"),
+        ("--processing-seconds", "-1"),
+        ("--inactivity-seconds", "-1"),
+        ("--inactivity-seconds", "0"),
+    ],
 )
 def test_invalid_seconds_are_a_usage_error(door: FrontDoor, option: str, seconds: str) -> None:
     message = finish_sandbox(door, option, seconds, code=2)
@@ -356,7 +471,7 @@ def test_an_empty_activity_log_is_reported(door: FrontDoor) -> None:
     assert "no events" not in message.stderr
 
 
-@pytest.mark.parametrize("hours", ["-1", "1e12"])
+@pytest.mark.parametrize("hours", ["-1", "1e12", "nan"])
 def test_invalid_hours_are_a_usage_error(door: FrontDoor, hours: str) -> None:
     message = door.sprintoctl("activity", "--hours", hours)
     assert message.code == 2

@@ -45,12 +45,12 @@ VALUES: dict[str, Any] = {
     "provenance": {"tap": "tap-people 1.0"},
     "require_final_state": False,
     "on_active_session": "wait",
-    "wait_timeout_seconds": 12.5,
+    "wait_timeout_seconds": 12,
     "stale_session_seconds": 700,
     "on_count_mismatch": "apply",
     "processing_timeout_seconds": 30,
     "retry_timeout_seconds": 5,
-    "request_timeout_seconds": 7.5,
+    "request_timeout_seconds": 7,
     "validate_records": False,
     "stream_maps": {
         "people": {
@@ -116,6 +116,15 @@ def test_every_setting_reaches_the_loader_through_meltano(project: Project, door
     assert max(door.pages()) == 2
     assert str(door.sessions()[-1].client_reference_id).startswith("evidence/")
     assert project.call("invoke", "target-sprinto:check").code == 0
+
+
+def test_every_setting_reaches_the_loader_through_a_variable(project: Project) -> None:
+    as_text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in VALUES.items()}
+    variables = {f"TARGET_SPRINTO_{name.upper()}": text for name, text in as_text.items()}
+    handed_on = project.call("invoke", "--dump", "config", "target-sprinto", **variables)
+    assert handed_on.code == 0, handed_on.stderr
+    given = json.loads(handed_on.stdout)
+    assert {name: given[name] for name in VALUES} == VALUES | {"entity_schemas": as_text["entity_schemas"]}
 
 
 def test_every_setting_is_listed_and_the_key_is_not_shown(project: Project) -> None:

@@ -200,7 +200,7 @@ INCOMPLETE: dict[str, tuple[Input, str]] = {
     "another replication key": ([OLD, schema(key="id"), record(1)], "no value of its replication key"),
     "a bookmark without a value": ([state(people={"x": 1}), schema(), record(1)], "no value of its"),
     "a record without its replication key": ([OLD, schema("people", "of"), record(1)], "replication key"),
-    "a record whose replication key is null": ([OLD, schema(), record(None)], "beyond its bookmark"),
+    "a record whose replication key is null": ([OLD, schema(), record(None)], "replication key is null"),
     "a record that cannot be read": (
         [OLD, schema(), ("RECORD", ("people", b'{"at":NaN}'))],
         "without a value",

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import select
+import stat
 import sys
 import time
 from collections import Counter
@@ -44,7 +45,8 @@ class SprintoReader(GenericSingerReader[bytes]):
     longest_silence: Callable[[], float]
     by_command: bool
     line: int = field(default=0, init=False)
-    from_stdin: bool = field(default=False, init=False)
+    from_tap: bool = field(default=False, init=False)
+    """Whether the input is a stream that a tap may write: stdin, or another pipe."""
     waited_seconds: float = field(default=0.0, init=False)
     failure_of_source: Exception | None = field(default=None, init=False)
     """What a caller's iterable of lines has raised."""
@@ -89,7 +91,7 @@ class SprintoReader(GenericSingerReader[bytes]):
 
         Raises the error that `guard` makes of the first failure.
         """
-        self.from_stdin = file_input is None
+        self.from_tap = file_input is None or (self.by_command and _is_pipe(file_input))
         seen: Counter[str] = Counter()
         with self.guard():
             for line in self._lines(self._source(file_input)):
@@ -112,7 +114,8 @@ class SprintoReader(GenericSingerReader[bytes]):
         if file_input is None:
             return self.default_input
         if self.by_command:
-            return interruptible_reader(file_input.fileno(), self.check)
+            silence = self.longest_silence() if self.from_tap else 0.0
+            return interruptible_reader(file_input.fileno(), self.check, self._add_wait, silence)
         if isinstance(file_input, str | bytes) or not isinstance(file_input, Iterable):
             kind = type(file_input).__name__
             raise ConfigError(f"`file_input` is of type {kind}.", "Pass an open file, or lines.")
@@ -151,6 +154,11 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     def _invalid_line(self, what: str) -> InvalidLine:
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
+
+
+def _is_pipe(file: IO[bytes] | IO[str]) -> bool:
+    mode = os.fstat(file.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
 
 
 def _read_ahead(file: io.BufferedReader) -> bytes:

@@ -100,7 +100,7 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"config file {shown} does not hold a JSON object")
     if content.get("api_key") and stat.S_ISREG(mode) and mode & stat.S_IROTH:
-        log.warning(
-            "Config file %r holds the API key, and every user can read it: run `chmod o-r` on it.", path
-        )
+        # Meltano writes a new file for each run.
+        advice = "set `umask 077`" if "/.meltano/" in str(Path(path).absolute()) else "run `chmod o-r` on it"
+        log.warning("Config file %r holds the API key, and every user can read it: %s.", path, advice)
     return content

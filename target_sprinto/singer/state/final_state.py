@@ -7,7 +7,8 @@ As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `ta
 * While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them.
 * A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`, or
   has a partition without a value for each context, such as the parent record of a child stream.
-* On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0.
+* On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0. From 0.50 to 0.53 that of
+  a full table looks finished.
 
 Other taps write a STATE at the end of each stream, changed or not. Nearly all of them name the stream that
 they read in one of `CURRENT`, and clear it at the end. Some then end with `{}`: only an SDK tap that was
@@ -69,7 +70,10 @@ _NAMED_DIFFERENTLY = (
     "If the tap crashed, check its log. If it finished, its records name their partition differently"
     " from its STATE: with tap-jsonl, give `path` in full."
 )
-_NO_LONGER_INCREMENTAL = f"{_CRASHED} If it is a full table now, clear the tap's state once."
+_NO_LONGER_INCREMENTAL = (
+    f"{_CRASHED} If it is a full table now, clear the tap's state; if a mapper dropped the key, use"
+    " `stream_maps`."
+)
 
 
 class FinalState:
@@ -123,7 +127,9 @@ class FinalState:
             self._state = decode_object(value)
         except ValueError:
             raise InputError(
-                "the `value` of a STATE message is not an object, or is nested too deeply.", "Fix the tap."
+                "the `value` of a STATE message is not an object, is nested too deeply, or has a number that"
+                " cannot be held exactly.",
+                "Fix the tap.",
             ) from None
         self.value = value
         self._always_empty = self._always_empty and not self._state
@@ -197,7 +203,8 @@ class FinalState:
             return "is unfinished", _CRASHED
         if bookmark.get("replication_key") != key or "replication_key_value" not in bookmark:
             return "has no value of its replication key in its bookmark", _CRASHED
-        value = decode_value(fields[key])
+        if (value := decode_value(fields[key])) is None:
+            return "has a record whose replication key is null", _CRASHED
         if is_covered(value, bookmark["replication_key_value"]):
             return None
         return "is beyond its bookmark", _CRASHED
