@@ -80,7 +80,8 @@ def test_meltano_settings_have_the_right_kind_and_secrecy() -> None:
             assert setting["kind"] in {KINDS[kind] for kind in described["type"] if kind != "null"}
 
 
-KINDS = {"number": "decimal"} | {kind: kind for kind in ("string", "integer", "boolean", "object")}
+# Meltano 4.4 fails on a variable of kind decimal: it cannot write its own value into the loader's config.
+KINDS = {"number": "integer"} | {kind: kind for kind in ("string", "integer", "boolean", "object")}
 
 
 def test_meltano_has_the_same_capabilities() -> None:
