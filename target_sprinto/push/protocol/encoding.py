@@ -151,4 +151,4 @@ def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
         raise _NotSerializable(missing[0], "it is missing, but the push names it as a key")
     # As in JSON: a UUID and its text are the same key.
     values = msgspec.to_builtins(tuple(record[name] for name in fields), builtin_types=(Decimal,))
-    return entity_key(values) or None
+    return entity_key(values)
