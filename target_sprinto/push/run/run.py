@@ -209,9 +209,15 @@ class Run:
         if os.getpid() != self._process:
             # Forked: the process that began it ends it.
             return RunResult(RunOutcome.IN_DOUBT, self.open_session, {}, 0)
-        if deadline is None:
-            return self._session.abort(self._session.deadline())
-        return self._session.abort(arguments.instance("deadline", Deadline, deadline))
+        deadline = self._session.deadline() if deadline is None else deadline
+        deadline = arguments.instance("deadline", Deadline, deadline)
+        try:
+            return self._session.abort(deadline)
+        except BaseException:
+            # A second Ctrl-C.
+            log.error("Interrupted while ending: session %s may still be open.", self.open_session)  # noqa: TRY400 - no traceback
+            self._session.give_up()
+            raise
 
     @property
     def open_session(self) -> str | None:
@@ -229,13 +235,7 @@ class Run:
             return
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
-        try:
-            message = self.abort(self._session.deadline(stopped=stopped)).session_outcome
-        except BaseException:
-            # A second Ctrl-C.
-            log.error("Interrupted while ending: session %s may still be open.", self.open_session)  # noqa: TRY400 - no traceback
-            self._session.give_up()
-            raise
+        message = self.abort(self._session.deadline(stopped=stopped)).session_outcome
         if isinstance(failure, errors.SprintoError) and failure.result is None:
             # The failure may already describe the session's outcome.
             message = failure.session_outcome = failure.session_outcome or message
