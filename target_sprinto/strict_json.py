@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import IO, Any
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.text import quoted
 
 _HINT = "Check it with `python -m json.tool`: JSON has no comments, and no comma before `}` or `]`."
+
+
+def read(file: IO[bytes], what: str, limit: int = 5_000_000) -> str:
+    """The whole text of a file. Raises SettingsError, which begins with `what`, or OSError."""
+    content = file.read(limit + 1)
+    if len(content) > limit:
+        raise SettingsError(f"{what} has more than {limit:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{what} is not UTF-8", hint="Save it as UTF-8.") from None
 
 
 def decode(text: str, what: str, wanted: str = "JSON") -> Any:  # noqa: ANN401 - any JSON

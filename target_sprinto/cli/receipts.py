@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-from click.core import ParameterSource
 
 from target_sprinto import private_files
 from target_sprinto.cli.options import OK, binary_option, command, config_option, public_key_option
@@ -29,6 +28,11 @@ from target_sprinto.singer.input.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
 
 
+def _read_config(context: click.Context, option: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - what the SDK's config callback makes
+    """The settings; None without --config, when no settings are needed."""
+    return SprintoTarget.cb_config(context, option, value) if value else None
+
+
 @command(
     "Check receipts: signature, chain, input.",
     "sprintoctl verify receipt.json --public-key receipt-key.pub.pem",
@@ -38,16 +42,15 @@ from target_sprinto.singer.target import SprintoTarget
 @click.argument("receipt", type=click.Path(path_type=Path))
 @public_key_option("Check first that the receipt is")
 @binary_option("--input", "source", help="The tap's output that the run read; needs --config.")
-@config_option(required=False, callback=SprintoTarget.cb_config)
+@config_option(required=False, callback=_read_config)
 def verify(receipt: Path, public_keys: list[PublicKey], source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Check that RECEIPT is intact, and signed if a key is given; for a folder, all receipts and their chain.
 
     With --input, the run's input is mapped and encoded again, and digests and counts are compared.
     Nothing is sent.
     """
-    given = click.get_current_context().get_parameter_source("config")
     is_replayed, is_folder = source is not None, receipt.is_dir()
-    if is_replayed is (given is ParameterSource.DEFAULT) or (is_replayed and is_folder):
+    if is_replayed is (config is None) or (is_replayed and is_folder):
         raise click.UsageError("Use --input and --config together, and with one receipt, not a folder.")
     if is_folder:
         _verify_folder(receipt, public_keys)

@@ -36,6 +36,7 @@ from target_sprinto.push.errors import (
     SprintoError,
     Throttled,
 )
+from target_sprinto.push.protocol.responses import count_of
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.active_session import find_active_session
@@ -72,7 +73,6 @@ _TIMEOUTS = ("request_timeout_seconds", "processing_timeout_seconds")
 _MAX_HOURS = 87_600
 """Ten years: a date further back may not exist."""
 
-_MAX_COUNT = 10**15
 _MAX_REFERENCE = 500
 """In characters: a prefix has at most 255, and another client may have any reference."""
 
@@ -120,7 +120,7 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
     integration = _read(client.integration_status)
     blocker = _read(partial(find_active_session, client)) if integration.sessions.active != 0 else None
     # Anything else is text of the server's, which might quote values.
-    counts = {state: _count(count) for state, count in msgspec.structs.asdict(integration.sessions).items()}
+    counts = {state: count_of(count) for state, count in msgspec.structs.asdict(integration.sessions).items()}
     last_at, is_time = integration.last_activity_at, parse_time(integration.last_activity_at) is not None
     if as_json:
         session = blocker.session if blocker else None
@@ -299,10 +299,6 @@ def _confirmed_counts(client: ApiClient, session: str) -> dict[str, int]:
     if interruptible(lambda: sys.stdin.readline() if sys.stdin else "").strip() != session:
         raise ConfigError("That is not the session's id: nothing was done.")
     return counts
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value <= _MAX_COUNT else None
 
 
 def _coloured(text: str, colour: str | None) -> str:

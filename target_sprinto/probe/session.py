@@ -17,11 +17,11 @@ from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient, Call
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
-from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
-from target_sprinto.push.protocol.timestamps import parse_time
+from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus, count_of
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
-from target_sprinto.push.run.opening import CLOCK_SKEW, SESSION_EXPIRES_AFTER, SessionOpener
+from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.opening_conflict import ConflictPolicy
 from target_sprinto.push.transport.background import (
     Deadline,
@@ -183,6 +183,5 @@ def _snapshot(status: SessionStatus, *, shows_reference: bool) -> StatusSnapshot
         total = sum(status.counts().values())
     except UnexpectedResponse:
         total = None
-    batches = status.accepted_batches
-    whole = isinstance(batches, int) and not isinstance(batches, bool)
-    return StatusSnapshot(parse_time(status.expires_at), total, batches if whole else None, shows_reference)
+    expires_at, batches = parse_time(status.expires_at), count_of(status.accepted_batches)
+    return StatusSnapshot(expires_at, total, batches, shows_reference)

@@ -139,7 +139,7 @@ class ApiClient:
 
     def session_status(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's state and counts. Allowed at any time (Sprinto: Session Management)."""
-        status = self._session(Call(responses.STATUS, session_id), retry_policy)
+        status = self._call(Call(responses.STATUS, session_id), retry_policy)
         self.last_statuses[session_id] = status, datetime.now(timezone.utc)
         return status
 
@@ -156,12 +156,12 @@ class ApiClient:
 
     def apply_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `apply`. A 202 means only that the transition was accepted."""
-        session = self._session(Call(responses.CLOSE, session_id, b'{"status":"apply"}'), retry_policy)
+        session = self._call(Call(responses.CLOSE, session_id, b'{"status":"apply"}'), retry_policy)
         return require_state(session, responses.STATES, self._context(responses.CLOSE))
 
     def discard_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `discard`: nothing is applied."""
-        return self._session(Call(responses.CLOSE, session_id, b'{"status":"discard"}'), retry_policy)
+        return self._call(Call(responses.CLOSE, session_id, b'{"status":"discard"}'), retry_policy)
 
     def integration_status(self, retry_policy: RetryPolicy) -> IntegrationStatus:
         """The number of the integration's sessions in each state."""
@@ -201,15 +201,14 @@ class ApiClient:
             body = body.replace(self._api_key.encode(), b"[API key]")
         return responses.parse_response(operation, response.status, response.headers, body, self.address)
 
-    def _session(self, call: Call[SessionStatus], retry_policy: RetryPolicy) -> SessionStatus:
-        """The session that a call is about. Raises UnexpectedResponse if the response is about another."""
-        session = self._call(call, retry_policy)
-        if session.id.casefold() != call.session_id.casefold():
+    def _own(self, call: Call[_T], result: _T) -> _T:
+        """The result of a call. Raises UnexpectedResponse if it is the status of another session."""
+        if isinstance(result, SessionStatus) and call.session_id.casefold() not in {"", result.id.casefold()}:
             raise errors.UnexpectedResponse(
                 f"{self._context(call.operation)} the response was about another session.",
                 "Ask Sprinto's support.",
             )
-        return session
+        return result
 
     def _context(self, operation: Operation[Any]) -> str:
         return f"While {operation.action} ({self.address})"
@@ -222,7 +221,7 @@ class ApiClient:
     ) -> _T:
         def send() -> _T:
             try:
-                return self.read(call.operation, self._send(call, retry_policy))
+                return self._own(call, self.read(call.operation, self._send(call, retry_policy)))
             except errors.NotFound as unknown:
                 since = self._recently_opened.get(call.session_id, -inf)
                 if time.monotonic() - since >= self.timings.max_replica_lag:
@@ -260,6 +259,6 @@ class ApiClient:
             with self._counting:
                 self.requests += 1
                 self.request_seconds += time.monotonic() - began
-        if (date := parse_http_date(response.headers.get("Date"))) is not None:
+        if (date := parse_http_date(str(response.headers.get("Date", "")))) is not None:
             self._server_date = date, time.monotonic()
         return response

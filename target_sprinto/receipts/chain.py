@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.receipts.consistency import CLOCK_ADJUSTMENT
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
 from target_sprinto.receipts.document import BEGIN, FORMAT_NUMBER, Receipt
 
 log = logging.getLogger(__name__)
@@ -191,4 +190,4 @@ def _between(before: list[Link], link: Link, missing: int) -> Iterator[str]:
 
 def _is_later(first: str | None, second: str | None) -> bool:
     before, after = parse_time(first), parse_time(second)
-    return before is not None and after is not None and before - after > CLOCK_ADJUSTMENT
+    return before is not None and after is not None and before - after > CLOCK_SKEW

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 
-from target_sprinto.push.protocol.timestamps import parse_time
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
 from target_sprinto.push.text import quoted
 from target_sprinto.receipts.document import COMPLETE, Receipt
 from target_sprinto.receipts.errors import CountsForged, OutcomeForged, ReceiptForged, TimesForged
-
-CLOCK_ADJUSTMENT = timedelta(minutes=5)
-"""How far the machine's clock may be set back during a run, or between two runs."""
 
 
 def contradiction(receipt: Receipt, name: str) -> ReceiptForged | None:
@@ -71,5 +67,5 @@ def _times(receipt: Receipt) -> Iterator[str]:
     }
     for where, those in times.items():
         moments = [parse_time(at) for at in those if at is not None]
-        if not all(one and begin - CLOCK_ADJUSTMENT <= one <= end + CLOCK_ADJUSTMENT for one in moments):
+        if not all(one and begin - CLOCK_SKEW <= one <= end + CLOCK_SKEW for one in moments):
             yield f"{where} is not between `started_at` and `ended_at`"

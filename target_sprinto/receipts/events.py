@@ -10,12 +10,11 @@ from typing import Any
 from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.protocol.timestamps import parse_time
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import Deadline, in_background, result_before
 from target_sprinto.receipts.document import Event
 
-_CLOCK_SKEW = timedelta(minutes=5)
 _WORD = re.compile(r"[A-Za-z_-]{1,40}")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LEVELS = ("info", "warning", "error")
@@ -30,7 +29,7 @@ def session_events(
     retry_policy = RetryPolicy(seconds, 0.0, until=time.monotonic() + seconds)
 
     def read() -> list[Event]:
-        events = read_events(client, age + _CLOCK_SKEW, retry_policy)
+        events = read_events(client, age + CLOCK_SKEW, retry_policy)
         own = (_event(event) for event in events if event.get("session_id") == session_id)
         return sorted((event for event in own if event is not None), key=lambda event: event.at)
 

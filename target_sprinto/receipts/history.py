@@ -13,12 +13,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from target_sprinto.push.endpoint import REGIONS
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW
 from target_sprinto.push.text import in_columns, pluralize, shown
 from target_sprinto.receipts.chain import Pipeline
 from target_sprinto.receipts.folder import PastRun
 
 _RUNS_SHOWN = 5
-_CLOCK_SKEW = timedelta(minutes=5)
 
 
 class Series(NamedTuple):
@@ -84,7 +84,7 @@ def stale(series: Iterable[Series], now: datetime, max_age: timedelta) -> Iterat
         last = one.applied[-1].ended_at
         if (age := now - last) > max_age:
             yield f"{one.name}: last applied {length(age)} ago, {minute(last)}."
-        elif age < -_CLOCK_SKEW:
+        elif age < -CLOCK_SKEW:
             yield f"{one.name}: last applied in the future, {minute(last)}; a clock was wrong."
 
 
@@ -149,11 +149,11 @@ def _escaped(labels: Mapping[str, str]) -> str:
 
 
 def _past(runs: Iterable[PastRun], now: datetime) -> list[PastRun]:
-    return [run for run in runs if run.ended_at - now <= _CLOCK_SKEW]
+    return [run for run in runs if run.ended_at - now <= CLOCK_SKEW]
 
 
 def _age(span: timedelta) -> str:
-    return "in the future" if span < -_CLOCK_SKEW else length(span)
+    return "in the future" if span < -CLOCK_SKEW else length(span)
 
 
 def minute(moment: datetime) -> str:

@@ -11,16 +11,7 @@ from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history
 from target_sprinto.receipts.folder import PastRun
 from target_sprinto.receipts.history import Series
-from target_sprinto.receipts.receipt_html import fill, table, text
-
-_WORDS = {
-    "applied": "Applied",
-    "held": "Held for approval",
-    "dry-run": "Dry run; nothing applied",
-    "nothing-to-send": "No records to send",
-    "failed": "Failed",
-    "interrupted": "Interrupted",
-}
+from target_sprinto.receipts.receipt_html import HEADLINES, fill, table, text
 
 
 def render(
@@ -90,7 +81,7 @@ def _applied(run: PastRun, entity_type: str) -> int:
 def _outcome(run: PastRun, entity_type: str) -> str:
     if run.outcome == "applied" and entity_type not in run.accepted:
         return "Applied, none of this type"
-    return _WORDS[run.outcome] + (f" [{run.error}]" if run.error else "")
+    return HEADLINES[run.outcome][1] + (f" [{run.error}]" if run.error else "")
 
 
 def _details(runs: Iterable[PastRun]) -> str:

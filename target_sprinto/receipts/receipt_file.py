@@ -89,8 +89,12 @@ class ReceiptFile:
             except FileExistsError:
                 path = self._other
                 private_files.write_new(path, content)
-            # The end replaces it: better to fail now.
-            private_files.replace(path, [content])
+            try:
+                # The end replaces it: better to fail now.
+                private_files.replace(path, [content])
+            except OSError:
+                path.unlink()
+                raise
         except OSError as problem:
             raise _not_written(self._requested, problem) from None
         self.path = path
@@ -106,7 +110,7 @@ class ReceiptFile:
         """By entity type, the last run of this pipeline that applied any records of it.
 
         Receipts that contradict themselves do not count; if this run signs, nor do those not signed with the
-        same key. Raises ReceiptKeyUnusable, or ReceiptNotWritten if the folder cannot be listed.
+        same key. Raises ReceiptKeyUnusable, or ReceiptNotWritten if a receipt cannot be read.
         """
         folder, found = self._requested.parent, dict[str, Applied]()
         try:

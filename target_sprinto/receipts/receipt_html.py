@@ -13,7 +13,7 @@ import msgspec
 from target_sprinto.push.text import printable
 from target_sprinto.receipts.document import Receipt, Stream
 
-_HEADLINES = {
+HEADLINES = {
     "unfinished": (
         "open",
         "Unfinished",
@@ -26,7 +26,7 @@ _HEADLINES = {
     ),
     "held": (
         "open",
-        "Held",
+        "Held for approval",
         "The records listed as accepted were staged for approval, and may have been applied since.",
     ),
     "dry-run": ("plain", "Dry run", "Every page was sent to Sprinto, then the session was discarded."),
@@ -34,6 +34,7 @@ _HEADLINES = {
     "failed": ("bad", "Failed", ""),
     "interrupted": ("bad", "Interrupted", ""),
 }
+"""By outcome: the report's colour, its headline, and what it means; empty if the run's error says so."""
 
 _REJECTED_BY = {"sprinto": "Sprinto", "target": "target-sprinto"}
 
@@ -46,7 +47,7 @@ _ENDS = {
 
 def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
     """The report's bytes. `checked_by` is the id of the key that the signature was checked with."""
-    mood, headline, explained = _HEADLINES[receipt.outcome]
+    mood, headline, explained = HEADLINES[receipt.outcome]
     # A failed run's error comes first; otherwise it is one fact among others.
     reason = None if explained else receipt.error_message
     return fill(
@@ -122,7 +123,7 @@ def fill(template: str, **parts: str) -> bytes:
 
 
 def _explain(receipt: Receipt) -> str:
-    message = _HEADLINES[receipt.outcome][2]
+    message = HEADLINES[receipt.outcome][2]
     if message:
         rejected = len(receipt.rejects)
         more = f"Records that were rejected: {rejected}." if rejected else ""
@@ -176,7 +177,7 @@ def _facts(receipt: Receipt, checked_by: str | None) -> str:
         ("Started", _moment(receipt.started_at)),
         ("Ended", _moment(receipt.ended_at) if receipt.ended_at else None),
         ("Exit code", receipt.exit_code),
-        ("Error", receipt.error_message if _HEADLINES[receipt.outcome][2] else None),
+        ("Error", receipt.error_message if HEADLINES[receipt.outcome][2] else None),
         ("Input line of the error", receipt.error_line),
         ("STATE went to", receipt.state_went_to),
         ("Settings (SHA-256)", receipt.settings_sha256),

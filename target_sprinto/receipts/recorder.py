@@ -24,7 +24,7 @@ from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.digests import EntityDigests
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page
-from target_sprinto.push.protocol.responses import STATES, SessionStatus
+from target_sprinto.push.protocol.responses import STATES, SessionStatus, count_of
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import client_reference_id
@@ -47,8 +47,6 @@ _EVENTS_SECONDS = 10.0
 
 _LONGEST_MESSAGE = 400
 _LONGEST_TIME = 50
-_LARGEST_COUNT = 2**53
-"""A larger number is not a plausible count, and not every JSON parser reads it exactly."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ class ReceiptRecorder(RunObserver):
         else:
             # Other names may be anything, so their records are only counted.
             own = {name: count for name, count in counts.items() if name in self._sources}
-            others = _count(sum(counts.values()) - sum(own.values()))
+            others = count_of(sum(counts.values()) - sum(own.values()))
         return receipt.Session(
             session_id,
             iso(opened_at),
@@ -256,8 +254,8 @@ class ReceiptRecorder(RunObserver):
             _iso_if_time(status.expires_at),
             own,
             others,
-            _count(status.accepted_batches),
-            _count(status.retry_count),
+            count_of(status.accepted_batches),
+            count_of(status.retry_count),
         )
 
     def _events(self, deadline: Deadline) -> list[receipt.Event] | None:
@@ -265,11 +263,6 @@ class ReceiptRecorder(RunObserver):
             return []
         age = _now() - self._started_at
         return session_events(self.client, self._session[0], age, deadline)
-
-
-def _count(value: object) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT
-    return value if is_count else None  # type: ignore[return-value] # it is an integer then
 
 
 def _now() -> datetime:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from hashlib import blake2b
 
-import msgspec
-
 from target_sprinto.errors import ExpectationNotMet
 from target_sprinto.push.protocol.entity_keys import comparable
 from target_sprinto.push.text import quoted, short, shown
@@ -27,8 +25,6 @@ log = logging.getLogger(__name__)
 
 MAX_UNIQUE_VALUES = 1_000_000
 """For all unique fields of a run together: about 70 MB of digests."""
-
-_encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 
 def compared_types(expect: Mapping[str, Expectation]) -> list[str]:
@@ -127,10 +123,7 @@ class Expectations:
 
     def _require_new(self, name: str, field: str, value: object, origin: object) -> None:
         seen = self._seen.setdefault((name, field), set())
-        if isinstance(value, int | Decimal) and not isinstance(value, bool):
-            # 1, 1.0 and 1e0 are one value.
-            value = comparable(value)
-        digest = blake2b(_encode(value), digest_size=8).digest()
+        digest = blake2b(repr(comparable(value)).encode(), digest_size=8).digest()
         if digest in seen:
             raise ExpectationNotMet(
                 f"A {short(name)} ({origin}) has a {quoted(field)} that an earlier record of this run has;"

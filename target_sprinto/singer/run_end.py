@@ -84,8 +84,6 @@ class RunEnd:
         try:
             result = self.intake.run.abort(deadline)
         except BaseException:
-            # A second Ctrl-C, if no command line handles the signals.
-            log.error("Interrupted while ending: session %s may still be open.", self.intake.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
         self._log_metrics()

@@ -29,7 +29,6 @@ from target_sprinto.singer.mapping.map_check import (
     require_entity,
     require_known_names,
     require_map,
-    require_own_entry,
 )
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
@@ -123,7 +122,6 @@ class Streams(dict[str, Stream]):
         # Copied, because the mapper changes it.
         fields = copy.deepcopy(schema["properties"])
         rules = rules_of(self.stream_maps, name)
-        require_own_entry(self.stream_maps, name, rules[0])
         for own in filter(None, rules):
             require_map(own, name, list(fields), key_properties)
         try:

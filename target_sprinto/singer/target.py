@@ -96,9 +96,9 @@ class SprintoTarget(ConfiguredTarget):
         config_files = config_input.lasting(config_names)
         self._fields = FieldPaths()
         # A response may name a required field that no stream has.
-        self._fields.add("User", "", bundled_user()["schema"])
-        for name, entity in settings.entity_schemas.items():
-            self._fields.add(name, "", {"properties": entity.fields})
+        described = {name: entity.schema for name, entity in settings.entity_schemas.items()}
+        for name, schema in {"User": bundled_user()["schema"], **described}.items():
+            self._fields.add(name, "", schema)
         self._counts = InputCounts()
         self._final_state = FinalState()
         self._logged_activate_version = False

@@ -543,6 +543,7 @@ def test_a_receipt_that_could_not_be_replaced_fails_the_run_before_any_request(d
     assert (finished.code, finished.stdout) == (1, "")
     assert "[receipt-not-written]" in finished.error
     assert door.operations() == []
+    assert list(door.folder.glob("xxx*")) == []
 
 
 # The HTML report

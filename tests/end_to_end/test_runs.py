@@ -555,3 +555,13 @@ def test_a_missing_field_is_named_if_it_is_documented(
     finished = door.run(people(2), entity_types={"people": entity_type})
     assert (finished.code, finished.stdout) == (1, "")
     assert said in finished.error
+
+
+def test_a_missing_field_is_named_wherever_the_entity_schema_describes_it(door: FrontDoor) -> None:
+    rules = EntityRules(schema={"required": ["serial"]})
+    door.sandbox.configure(door.integration_id, entities={"Device": rules})
+    schema = {"allOf": [{"properties": {"serial": {"type": "string"}}}]}
+    finished = door.run(
+        people(2), entity_types={"people": "Device"}, entity_schemas={"Device": {"schema": schema}}
+    )
+    assert "field 'serial'" in finished.error

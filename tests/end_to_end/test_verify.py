@@ -57,6 +57,13 @@ def verify(door: FrontDoor, **settings: object) -> Finished:
     return finished
 
 
+def test_a_check_that_needs_no_settings_does_not_look_for_them(door: FrontDoor) -> None:
+    run(door, people(3))
+    env = {"TARGET_SPRINTO_API_KEY": "k3yk3yk3y", "TARGET_SPRINTO_REGION": "eu"}
+    finished = door.finish(door.start("verify", "receipt.json", program="sprintoctl", env=env))
+    assert (finished.code, finished.stderr) == (0, "")
+
+
 def check_ok(finished: Finished, message: str) -> None:
     assert (finished.code, finished.stderr) == (0, "")
     assert finished.stdout.startswith(message)

@@ -68,9 +68,11 @@ def test_many_types_without_a_named_difference_are_shown() -> None:
     assert unnamed == (f"{OF_TWO}, 5 of types that were not sent", OF_TWO)
 
 
-def test_a_wait_beyond_the_budget_is_added_within_the_limit() -> None:
-    failure = Throttled(f"To open a session of '{'x' * 100}' and '{'y' * 100}' was refused.", retry_after=400)
-    with pytest.raises(Throttled, match="It asks to wait 400 s") as raised:
+@pytest.mark.parametrize("seconds", [400, 2_592_000, 1e9])
+def test_a_wait_beyond_the_budget_is_added_within_the_limit(seconds: float) -> None:
+    what = f"To open a session of '{'x' * 100}' and '{'y' * 100}' was refused."
+    failure = Throttled(what, retry_after=seconds)
+    with pytest.raises(Throttled, match=f"It asks to wait {int(seconds)} s") as raised:
         Backoff(300, Timings()).next_delay(failure)
     assert size(raised.value) <= LONGEST
 

@@ -74,6 +74,13 @@ def test_only_fields_in_the_schema_are_shown(spelt: str, path: str | None) -> No
     assert FIELDS.find("Device", spelt) is None
 
 
+@pytest.mark.parametrize(("field", "known"), [("alice", True), ("", False), (None, False), (7, False)])
+def test_a_field_is_called_unknown_only_if_the_response_names_one(field: object, *, known: bool) -> None:
+    details = ({"entity_type": "User", "index": 0, "field": field, "issue": "x"},)
+    error = describe_rejection(page({"a": 1}), PageRefused("x", details=details), FIELDS.find)
+    assert ("a field that the run does not know" in str(error)) is known
+
+
 def test_the_response_is_attached_but_not_in_the_text() -> None:
     refusal = PageRefused("x", details=({"issue": "Zoë"},), response=b'{"message": "Zo\xc3\xab"}')
     error = describe_rejection(page({"a": 1}), refusal, FIELDS.find)

@@ -11,12 +11,15 @@ import pytest
 from target_sprinto import (
     ApiError,
     NotConnected,
+    Outcome,
     Request,
     Response,
     RunOutcome,
     SprintoClient,
     Timeouts,
+    UnexpectedResponse,
 )
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -77,6 +80,29 @@ def test_a_request_on_another_session_does_not_end_the_silence_of_this_one() -> 
         assert api.session_silence("this") > silence
         api.session_status("this", RetryPolicy())
         assert api.session_silence("another") > api.session_silence("this")
+
+
+def test_a_close_whose_response_is_about_another_session_is_in_doubt() -> None:
+    sprinto = Recorded()
+    client = ApiClient(api_key="test-key", integration_id="hr", transport=sprinto)
+    sprinto.session["id"] = "S-2"
+    with pytest.raises(UnexpectedResponse) as caught:
+        client.apply_session("S-1", RetryPolicy(1.0, 0.0))
+    assert (caught.value.outcome, caught.value.temporary) == (Outcome.IN_DOUBT, True)
+
+
+@pytest.mark.parametrize("date", ["", "x", ["Mon, 30 Nov 2026 12:00:00 GMT"], None, 7])
+def test_a_date_that_is_not_one_is_ignored(date: object) -> None:
+    class Dated(Recorded):
+        def send(self, request: Request) -> Response:
+            return super().send(request)._replace(headers={"Date": date})  # type: ignore[dict-item]
+
+    with (
+        SprintoClient(api_key="test-key", integration_id="hr", transport=Dated()) as client,
+        client.run() as run,
+    ):
+        run.push("User", [{"a": 1}])
+    assert run.result.outcome is RunOutcome.APPLIED
 
 
 def test_an_unsent_request_is_not_in_doubt() -> None:

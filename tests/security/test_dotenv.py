@@ -169,8 +169,8 @@ UNSAFE: dict[str, tuple[Callable[[Path], object], str]] = {
     "writable by the group": (lambda path: path.chmod(0o620), "is writable by others"),
     "writable by all": (lambda path: path.chmod(0o602), "is writable by others"),
     "a pipe": (_as_pipe, "is not a regular file"),
-    "too large": (lambda path: path.write_bytes(b"#" * 1_000_001), "at most 1,000,000 bytes"),
-    "not UTF-8": (lambda path: path.write_bytes(b"\xff"), "not a UTF-8 text"),
+    "too large": (lambda path: path.write_bytes(b"#" * 1_000_001), "has more than 1,000,000 bytes"),
+    "not UTF-8": (lambda path: path.write_bytes(b"\xff"), "is not UTF-8"),
 }
 
 

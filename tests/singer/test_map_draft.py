@@ -201,6 +201,7 @@ def test_a_number_is_not_proposed_as_a_date_and_time() -> None:
     (start,) = [one for one in draft(sample, USER) if one.field == "employmentStartDate"]
     assert (start.rule, start.level) == (UNDECIDED, "decide")
     assert "a number is not a date and time" in start.why
+    assert "number" not in proposed("hire_date:null")["employmentStartDate"].why
 
 
 def test_a_personal_address_is_not_proposed_for_work() -> None:

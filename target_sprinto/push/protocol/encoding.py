@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -71,7 +71,7 @@ def _encoded(record: object, key_fields: tuple[str, ...]) -> tuple[bytes, object
         raise _NotSerializable("", "it is nested too deeply") from None
 
 
-def _plain(value: object, path: str) -> object:  # noqa: PLR0911 - one for each type
+def _plain(value: object, path: str) -> object:
     kind = type(value)
     if kind in _JSON_NATIVE_TYPES:
         if isinstance(value, datetime | time):
@@ -80,10 +80,12 @@ def _plain(value: object, path: str) -> object:  # noqa: PLR0911 - one for each 
     # A subclass may show a different value from the one it holds; the one it holds is sent.
     if isinstance(value, str):
         return _utf8(str.__str__(value), path)
-    if isinstance(value, float):
-        return _finite(float.__float__(value), path)
-    if isinstance(value, Decimal):
-        return _finite(Decimal(value), path)
+    if isinstance(value, float | Decimal):
+        number = float.__float__(value) if isinstance(value, float) else Decimal(value)
+        # `math.isfinite` raises on a signalling NaN.
+        if not (math.isfinite(number) if isinstance(number, float) else number.is_finite()):
+            raise _NotSerializable(path, "JSON cannot represent NaN or Infinity")
+        return number
     if isinstance(value, Mapping):
         return _plain_mapping(value, path)
     if isinstance(value, list | tuple):
@@ -117,16 +119,6 @@ def _plain_mapping(value: Mapping[Any, object], path: str) -> dict[str, Any]:
     return made
 
 
-_Number = TypeVar("_Number", float, Decimal)
-
-
-def _finite(value: _Number, path: str) -> _Number:
-    # `math.isfinite` raises on a signalling NaN.
-    if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
-        raise _NotSerializable(path, "JSON cannot represent NaN or Infinity")
-    return value
-
-
 def _utf8(text: str, path: str) -> str:
     try:
         text.isascii() or text.encode()
@@ -155,4 +147,4 @@ def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
         raise _NotSerializable(missing[0], "it is missing, but the push names it as a key")
     # As in JSON: a UUID and its text are the same key.
     values = msgspec.to_builtins(tuple(record[name] for name in fields), builtin_types=(Decimal,))
-    return entity_key(values) or None
+    return entity_key(values)

@@ -31,7 +31,9 @@ def comparable(value: object) -> object:
     if isinstance(value, int | Decimal):
         return _number(value)
     if isinstance(value, Mapping):
-        return (dict, *((name, comparable(value[name])) for name in sorted(value)))
+        names = sorted(value)
+        # One tuple for each level, as for a list: it may be nested as deeply as can be decoded.
+        return (dict, *names, *map(comparable, map(value.__getitem__, names)))
     if isinstance(value, list | tuple):
         return (list, *map(comparable, value))
     return value

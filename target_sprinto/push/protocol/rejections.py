@@ -139,7 +139,7 @@ def _describe(page: Page, details: list[Mapping[str, object]], known_field: Know
     known = [read_detail(items[0].entity_type, detail, known_field) for detail in shown if items]
     fields = [str(one) if one.field else f"a field {one.issue}" for one in known if one.field or one.issue]
     fitted = fitting(fields, _FIELDS_ROOM, ", ")
-    if not fields and any(isinstance(detail.get("field"), str) for detail in shown):
+    if not fields and any(isinstance(name := detail.get("field"), str) and name for detail in shown):
         fitted = fields = ["a field that the run does not know"]
     parts += fitted
     if more := len(details) - len(shown) + len(fields) - len(fitted):

@@ -36,10 +36,16 @@ _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_-]{1,40}\Z")]
 
 
 _MAX_ENTITY_TYPES = 10_000
-_Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+_MAX_COUNT = 10**15
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)]
 
 _MAX_DECODED_BYTES = 2_000_000
 """Maximum body to decode: once decoded, small values take up to thirty times as much memory."""
+
+
+def count_of(value: object) -> int | None:
+    """A count that Sprinto reports, if it is plausible; otherwise it may be anything, and is not shown."""
+    return value if type(value) is int and 0 <= value <= _MAX_COUNT else None
 
 
 class SessionStatus(msgspec.Struct, frozen=True):
@@ -116,8 +122,7 @@ class IntegrationStatus(msgspec.Struct, frozen=True):
 
     def active_sessions(self) -> int:
         """How many sessions are active. Raises UnexpectedResponse if that is not a number."""
-        active = self.sessions.active
-        if not isinstance(active, int) or isinstance(active, bool):
+        if (active := count_of(self.sessions.active)) is None:
             raise _undocumented("The integration's status has no count of `active` sessions.")
         return active
 

@@ -65,7 +65,7 @@ class Backoff:
         if self._budget and minimum:
             failure.advise(
                 failure.hint,
-                f" It asks to wait {minimum:g} s, which the time for retries ({self._budget:g} s in all) does"
-                " not allow.",
+                f" It asks to wait {minimum:.10g} s, which the time for retries ({self._budget:g} s in all)"
+                " does not allow.",
             )
         raise failure

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far two clocks may differ: of two machines, or of one before and after it was set."""
 
 _LONGEST = 40
 """Maximum characters of a time, which is shown unchanged, so it must be printable."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_sprinto.push.protocol.pages import MAX_ITEMS, Page, PageBuilder
+from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.transport.background import Deadline, InterruptCheck
 
@@ -10,11 +10,9 @@ from target_sprinto.push.transport.background import Deadline, InterruptCheck
 class OfflineRun:
     """Builds the pages of a run. `interrupted` may raise to end it."""
 
-    open_session: str | None = None
-
-    def __init__(self, interrupted: InterruptCheck, page_size: int = MAX_ITEMS) -> None:
+    def __init__(self, interrupted: InterruptCheck) -> None:
         self.check = interrupted
-        self._builder = PageBuilder(page_size)
+        self._builder = PageBuilder()
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record."""

@@ -18,6 +18,7 @@ from target_sprinto.push.protocol.activity_log import LOOK_BACK, created_under
 from target_sprinto.push.protocol.decision_after_failure import is_in_doubt
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.text import format_counts
@@ -33,9 +34,6 @@ log = logging.getLogger(__name__)
 
 SESSION_EXPIRES_AFTER = timedelta(minutes=60)
 """Default time after its last request (Sprinto: Session Management)."""
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far the clocks of Sprinto's own machines may differ."""
 
 
 class SessionOpener:

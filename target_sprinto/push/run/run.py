@@ -217,13 +217,18 @@ class Run:
         if self._use.is_forked:
             # Forked: the process that began it ends it.
             return RunResult(RunOutcome.IN_DOUBT, self.open_session, {}, 0)
-        if deadline is None:
-            deadline = self._session.deadline()
+        deadline = self._session.deadline() if deadline is None else deadline
+        deadline = arguments.instance("deadline", Deadline, deadline)
         try:
-            return self._session.abort(arguments.instance("deadline", Deadline, deadline))
+            return self._session.abort(deadline)
         except errors.RunEnded:
             # Two threads called it.
             return self.result
+        except BaseException:
+            # A second Ctrl-C.
+            self.session_outcome = self._session.give_up()
+            log.error("Interrupted while ending. %s", self.session_outcome)  # noqa: TRY400 - no traceback
+            raise
 
     @property
     def open_session(self) -> str | None:
@@ -241,13 +246,7 @@ class Run:
             return
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
-        try:
-            result = self._abort(self._session.deadline(stopped=stopped))
-        except BaseException:
-            # A second Ctrl-C.
-            self.session_outcome = self._session.give_up()
-            log.error("Interrupted while ending. %s", self.session_outcome)  # noqa: TRY400 - no traceback
-            raise
+        result = self._abort(self._session.deadline(stopped=stopped))
         message = result.session_outcome or _SUCCEEDED.get(result.outcome, "").format(result.session_id)
         if isinstance(failure, errors.SprintoError) and failure.result is None:
             # The failure may already describe the session's outcome.

@@ -157,23 +157,6 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
                 yield missing.name, _no_such_field(stream, target, missing)
 
 
-def require_own_entry(stream_maps: Mapping[str, Any], stream: str, applied: MapRule | None) -> None:
-    """Raise MapFailed if `applied` is a later pattern's rule, and the stream's own entry has no effect."""
-    own = stream_maps.get(stream, ...)
-    if (
-        own is ...
-        or applied is None
-        or applied.name == stream
-        or (isinstance(own, dict) and "__source__" in own)
-    ):
-        return
-    raise MapFailed(
-        f"the `stream_maps` entry of stream {quoted(stream)} has no effect, because the pattern"
-        f" {quoted(applied.name)} after it also matches.",
-        "Put the pattern before it: the last entry that matches applies.",
-    )
-
-
 def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its map
     entity: EntitySchema,
     stream: str,

@@ -158,7 +158,7 @@ def _converted(
                 return (f"{expression}.upper()", "in capitals") if upper else (expression, "")
         return None, f"its values are not all among {', '.join(map(str, allowed))}"
     kinds = types_of(schema)
-    if wanted.get("format") == "date-time" and kinds - {"null"} <= {"integer", "number"} and kinds:
+    if wanted.get("format") == "date-time" and {"integer", "number"} & kinds and "string" not in kinds:
         return None, "a number is not a date and time"
     nullable = len(path) > 1 or "null" in kinds or not kinds
     if "string" in types_of(wanted) and "string" not in kinds:

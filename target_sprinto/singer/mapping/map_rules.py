@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from target_sprinto.errors import MapFailed
+from target_sprinto.push.text import quoted
 from target_sprinto.singer.mapping.entity_types import is_named
 
 MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
@@ -84,7 +86,8 @@ def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None
     """The rules for a stream, in the order of the SDK's maps for it.
 
     The first is the stream's own: the last entry that matches, or None. The others name it as `__source__`.
-    (singer-sdk: `PluginMapper.register_raw_stream_schema`.)
+    (singer-sdk: `PluginMapper.register_raw_stream_schema`.) Raises MapFailed if a pattern after the entry
+    with the stream's name also matches, so that this entry would have no effect.
     """
     rules: list[MapRule | None] = [None]
     for name, entry in stream_maps.items():
@@ -95,6 +98,12 @@ def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None
         rule = MapRule(name, source, options)
         if "__source__" in options:
             rules.append(rule)
+        elif rules[0] is not None and rules[0].name == stream:
+            raise MapFailed(
+                f"the `stream_maps` entry of stream {quoted(stream)} has no effect, because the pattern"
+                f" {quoted(name)} after it also matches.",
+                "Put the pattern before it: the last entry that matches applies.",
+            )
         else:
             rules[0] = rule
     return rules

@@ -229,6 +229,9 @@ class RejectedRecords:
         finished = file.path.with_name(f"{file.path.name}.not-applied")
         try:
             file.path = file.path.rename(finished)
+        except FileNotFoundError:
+            # It was removed, and is written again: under the name that says that it was not applied.
+            file.path = finished
         except OSError:
             log.warning("%s could not be renamed to %s.", file.path, finished.name)
         return (

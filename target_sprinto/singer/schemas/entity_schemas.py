@@ -22,7 +22,6 @@ from target_sprinto.singer.schemas.schema_parts import properties_of
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
 
-_MAX_BYTES = 5_000_000
 _MAX_PROBLEMS = 20
 """Maximum problems that are kept of one record."""
 _ROOM = 150
@@ -132,14 +131,8 @@ def _read(path: str) -> str:
     named = "the file that `entity_schemas` names"
     try:
         with Path(path).open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+            return strict_json.read(file, named)
     except OSError as problem:
         raise SettingsError(f"{named}: {problem.strerror}") from None
     except ValueError:
         raise SettingsError("`entity_schemas` has a character that is invalid in a path") from None
-    if len(content) > _MAX_BYTES:
-        raise SettingsError(f"{named} has more than {_MAX_BYTES:,} bytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SettingsError(f"{named} is not UTF-8") from None

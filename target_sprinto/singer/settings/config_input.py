@@ -24,7 +24,6 @@ from target_sprinto.singer.settings.settings import SCHEMA, Settings
 OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
 """The settings that are needed to reach Sprinto."""
 
-_MAX_CONFIG_BYTES = 5_000_000
 _ROOM = 200
 """Characters of a warning that list variables."""
 
@@ -85,20 +84,17 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
     Text that is not a path (inline settings, for example) is not quoted: it may hold the API key.
     """
     shown = f"no. {number}" if set(path) & set('{}":\n') else repr(path)
+    what = f"config file {shown}"
     try:
         with Path(path).open("rb") as file:
-            text, mode = file.read(_MAX_CONFIG_BYTES + 1), os.fstat(file.fileno()).st_mode
-        if len(text) > _MAX_CONFIG_BYTES:
-            raise SettingsError(f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes")
-        content = strict_json.decode(text.decode("utf-8-sig"), f"config file {shown}")
+            text, mode = strict_json.read(file, what), os.fstat(file.fileno()).st_mode
     except OSError as problem:
         raise SettingsError(
-            f"config file {shown} cannot be read ({problem.strerror})", hint="Check what --config names."
+            f"{what} cannot be read ({problem.strerror})", hint="Check what --config names."
         ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"config file {shown} is not UTF-8", hint="Save it as UTF-8.") from None
+    content = strict_json.decode(text, what)
     if not isinstance(content, dict):
-        raise SettingsError(f"config file {shown} does not hold a JSON object")
+        raise SettingsError(f"{what} does not hold a JSON object")
     if content.get("api_key") and stat.S_ISREG(mode) and mode & stat.S_IROTH:
         # Meltano writes a new file for each run.
         advice = "set `umask 077`" if "/.meltano/" in str(Path(path).absolute()) else "run `chmod o-r` on it"

@@ -95,18 +95,12 @@ def _read(path: Path) -> str:
             # Checked on the open file, so that it is the file that is read.
             if distrust := _distrusted(os.fstat(file.fileno())):
                 raise SettingsError(f"{path} {distrust}")
-            content = file.read(_MAX_BYTES + 1)
+            return strict_json.read(file, str(path), _MAX_BYTES)
     except (FileNotFoundError, IsADirectoryError):
         # A folder of this name is often a virtual environment.
         return ""
     except OSError as problem:
         raise SettingsError(f"{path} cannot be read ({problem.strerror})") from None
-    try:
-        if len(content) <= _MAX_BYTES:
-            return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        pass
-    raise SettingsError(f"{path} is not a UTF-8 text of at most {_MAX_BYTES:,} bytes")
 
 
 def _distrusted(status: os.stat_result) -> str:

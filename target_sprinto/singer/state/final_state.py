@@ -7,8 +7,8 @@ As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `ta
 * While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them.
 * A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`, or
   has a partition without a value for each context, such as the parent record of a child stream.
-* On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0. From 0.50 to 0.53, that
-  of a full table looks finished.
+* On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0. From 0.50 to 0.53,
+  that of a full table looks finished.
 
 Other taps write a STATE at the end of each stream, changed or not. Nearly all of them name the stream that
 they read in one of `CURRENT`, and clear it at the end. Some then end with `{}`: only an SDK tap that was
