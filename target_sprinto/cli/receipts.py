@@ -61,7 +61,7 @@ def verify(receipt: Path, public_keys: list[PublicKey], source: IO[bytes] | None
     else:
         click.echo(f"{OK}: the receipt is intact; the run's outcome is {document.outcome}.")
     if document.api_url not in REGIONS.values():
-        click.echo(f"The run was against {shown(document.api_url)}, not Sprinto.")
+        click.echo(f"The run was against {shown(document.api_url)}, which is not Sprinto's own address.")
     if document.count_mismatch:
         click.echo(document.count_mismatch)
     click.echo(_signature_of(document, signer))

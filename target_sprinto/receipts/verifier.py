@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.digests import EntityDigests
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.run.offline_run import OfflineRun
@@ -16,8 +17,8 @@ from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
 from target_sprinto.receipts.run_info import unsent
 
 
-class Matched(ReceiptDiffers):
-    """No difference: all pages that a failed run made are the same; the rest of the input does not count."""
+class Matched(SprintoError):
+    """Ends the reading: all pages that a failed run made are the same; the rest of the input was not sent."""
 
 
 class ReceiptVerifier(OfflineRun):

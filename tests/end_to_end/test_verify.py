@@ -102,7 +102,7 @@ def test_the_same_input_produces_the_same_pages(door: FrontDoor, settings: dict[
     finished = verify(door, **settings)
     check_ok(finished, f"OK: the same {pages} pages, {count} {name}, as in the receipt.")
     address, message = finished.stdout.splitlines()[1:]
-    assert address == f"The run was against {door.sandbox.base_url}, not Sprinto."
+    assert address == f"The run was against {door.sandbox.base_url}, which is not Sprinto's own address."
     assert message.startswith("It is unsigned")
 
 

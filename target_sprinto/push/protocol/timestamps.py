@@ -11,7 +11,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 """How far two clocks may differ: of two machines, or of one before and after it was set."""
 
 _LONGEST = 40
-"""Maximum characters of a time, which is shown unchanged, so it must be printable."""
+"""In characters. A time is shown unchanged, so it must be short and printable."""
 
 
 def parse_time(value: object) -> datetime | None:

@@ -219,7 +219,7 @@ class PageSender:
                 "No such response is documented; ask Sprinto's support.",
                 pushed.response,
             )
-        if pushed.session_id != self.staged.session_id:
+        if pushed.session_id.casefold() != self.staged.session_id.casefold():
             raise errors.InconsistentResponse(
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
