@@ -132,7 +132,7 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
     ("value", "message"),
     [
         ("no\0where.json", "`entity_schemas` has a character that is invalid in a path"),
-        ("nowhere.json", "the file that `entity_schemas` names: No such file or directory"),
+        ("nowhere.json", "the file 'nowhere.json' of `entity_schemas`: No such file or directory"),
         ({"Person": {"key": "id"}}, "`entity_schemas.Person` must be"),
         ({"Person": {"schema": {"type": "nonsense"}}}, "`entity_schemas.Person` must be"),
         ({"Person": {"schema": {"$ref": "https://example.com/x"}}}, "`entity_schemas.Person` must be"),
@@ -154,7 +154,7 @@ def test_a_file_that_is_too_large_is_reported(door: FrontDoor) -> None:
     path.write_text(json.dumps({"Person": RULES}) + " " * 5_000_000)
     finished = run(door, people(1), str(path))
     assert finished.code == 1
-    assert "the file that `entity_schemas` names has more than 5,000,000 bytes" in finished.error
+    assert "of `entity_schemas` has more than 5,000,000 bytes" in finished.error
 
 
 def test_the_files_content_is_part_of_the_settings_digest(door: FrontDoor) -> None:

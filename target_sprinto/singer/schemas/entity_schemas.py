@@ -128,7 +128,7 @@ def bundled_user() -> dict[str, Any]:
 
 
 def _read(path: str) -> str:
-    named = "the file that `entity_schemas` names"
+    named = f"the file {quoted(path)} of `entity_schemas`"
     try:
         with Path(path).open("rb") as file:
             return strict_json.read(file, named)
