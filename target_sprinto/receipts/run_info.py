@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,8 @@ class InputCounts:
     `dropped` are the fields of a stream that no stream map sends or reads.
     """
 
-    records: Counter[str] = field(default_factory=Counter)
+    # Counted for every record, and a Counter takes three times as long.
+    records: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     skipped: Counter[str] = field(default_factory=Counter)
     filtered: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, list[str]] = field(default_factory=dict)

@@ -95,7 +95,7 @@ def document(
                 {
                     "stream": stream.name,
                     "entity_type": route.entity_type,
-                    "records": target.intake.counts.records[stream.name],
+                    "records": target.intake.counts.records.get(stream.name, 0),
                     "sent": sent,
                     "rejected": rejects[place],
                     "left_out": target.intake.left_out[place],

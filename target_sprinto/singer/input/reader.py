@@ -10,7 +10,7 @@ import select
 import stat
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -92,7 +92,8 @@ class SprintoReader(GenericSingerReader[bytes]):
         Raises the error that `guard` makes of the first failure.
         """
         self.from_tap = file_input is None or (self.by_command and _is_pipe(file_input))
-        seen: Counter[str] = Counter()
+        # For every line, so not a Counter, which takes three times as long.
+        seen: dict[str, int] = defaultdict(int)
         with self.guard():
             for line in self._lines(self._source(file_input)):
                 self.line += 1
@@ -108,7 +109,7 @@ class SprintoReader(GenericSingerReader[bytes]):
                 kind = message["type"]
                 callbacks[kind](message)
                 seen[kind] += 1
-        return seen
+        return Counter(seen)
 
     def _source(self, file_input: IO[bytes] | IO[str] | None) -> IO[bytes] | IO[str]:
         if file_input is None:
