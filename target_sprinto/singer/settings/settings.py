@@ -78,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     region: Annotated[
         str | None,
         "Region",
-        "Region of the Sprinto host.",
+        "Region of the Sprinto host: api.sprinto.com, in.sprinto.com or eu.sprinto.com.",
         Meta(extra_json_schema={"enum": list(endpoint.REGIONS)}),
     ] = "us"
     """None if `api_url` is set instead."""
