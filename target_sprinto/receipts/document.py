@@ -204,6 +204,13 @@ class Receipt(_Part, frozen=True, kw_only=True):
         Sha256 | None, _about("SHA-256 of all bytes of the input; null unless the run read all of it.")
     ]
     input_lines: Annotated[Count, _about("Number of input lines that the run read.")]
+    final_state_required: Annotated[
+        bool,
+        _about(
+            "Whether the input had to end with a STATE that covers its records: it was a pipe, and"
+            " `require_final_state` was set."
+        ),
+    ]
     provenance: Provenance
     entity_mapping: Annotated[dict[str, str], _about("The setting `entity_types`.")]
     stream_maps: Annotated[msgspec.Raw, _about("The setting `stream_maps`; never `stream_map_config`.")]

@@ -183,6 +183,7 @@ def _facts(receipt: Receipt, checked_by: str | None) -> str:
         ("Settings (SHA-256)", receipt.settings_sha256),
         ("Input (SHA-256)", receipt.input_sha256),
         ("Input lines", receipt.input_lines),
+        ("Final STATE required", "yes" if receipt.final_state_required else "no"),
         ("Host", receipt.provenance.host),
         ("User", receipt.provenance.user),
         # Marked, so that they are not mistaken for facts that the run established.

@@ -77,6 +77,7 @@ class ReceiptRecorder(RunObserver):
     state: Callable[[], bytes | None]
     input_sha256: Callable[[], str]
     input_lines: Callable[[], int]
+    final_state_required: Callable[[], bool]
     stream_maps: Mapping[str, object]
     interrupted: InterruptCheck
 
@@ -202,6 +203,7 @@ class ReceiptRecorder(RunObserver):
             session=self._session_account(),
             input_sha256=self.input_sha256() if ending.outcome in receipt.COMPLETE else None,
             input_lines=self.input_lines(),
+            final_state_required=self.final_state_required(),
             provenance=self._provenance,
             entity_mapping=dict(info.entity_types),
             stream_maps=msgspec.Raw(msgspec.json.encode(self.stream_maps)),

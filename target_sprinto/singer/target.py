@@ -157,6 +157,7 @@ class SprintoTarget(ConfiguredTarget):
                 state=lambda: self._final_state.value,
                 input_sha256=digest.hexdigest,
                 input_lines=lambda: self.reader.line,
+                final_state_required=lambda: self.final_state_required,
                 stream_maps=self.stream_maps,
                 interrupted=self._signals.check,
             )
@@ -255,7 +256,7 @@ class SprintoTarget(ConfiguredTarget):
         try:
             # A signal at the end of input is a better explanation than a missing STATE.
             self.raise_if_interrupted()
-            if self.reader.from_tap and self.settings.require_final_state:
+            if self.final_state_required:
                 self._final_state.require_complete()
             self.streams.require_named(complete=self.reader.from_tap)
             self._expectations.require_no_loss()
@@ -264,6 +265,11 @@ class SprintoTarget(ConfiguredTarget):
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._ending.because_of(failure) from None
         self._ending.finish(summary, self._final_state.value)
+
+    @property
+    def final_state_required(self) -> bool:
+        """Whether the input must end with a STATE that covers its records."""
+        return self.reader.from_tap and self.settings.require_final_state
 
     def raise_if_interrupted(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed."""

@@ -41,6 +41,7 @@ def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
     assert receipt["provenance"]["host"] == socket.gethostname()
     assert receipt["provenance"]["user"] == getpass.getuser()
     assert receipt["input_lines"] == 5
+    assert receipt["final_state_required"] is True
     text = (door.folder / "receipt.json").read_text()
     assert "ghp_secret" not in text
     assert "hunter2" not in text
@@ -113,3 +114,12 @@ def test_lines_of_an_input_file_are_counted_too(door: FrontDoor) -> None:
     (door.folder / "tap.singer").write_bytes(as_input(people(7)))
     assert door.run(b"", "--input", "tap.singer", "--config", str(door.config(**JSON))).code == 0
     assert receipt_of(door)["input_lines"] == 9
+
+
+def test_the_receipt_shows_whether_the_input_had_to_be_complete(door: FrontDoor) -> None:
+    assert door.run(people(3), require_final_state=False, **JSON).code == 0
+    assert receipt_of(door)["final_state_required"] is False
+    (door.folder / "receipt.json").unlink()
+    (door.folder / "tap.singer").write_bytes(as_input(people(3)))
+    assert door.run(b"", "--config", str(door.config(**JSON)), "--input", "tap.singer").code == 0
+    assert receipt_of(door)["final_state_required"] is False
