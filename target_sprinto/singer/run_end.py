@@ -166,7 +166,15 @@ class RunEnd:
         if summary.session_id is None:
             if not self.intake.reader.line:
                 log.warning("The input is empty: no message arrived. Check the tap, and what pipes it in.")
-            log.info("No records: no session was opened.", extra=log_fields(summary))
+            if records := self.intake.records:
+                filtered, skipped = self.intake.counts.filtered.total(), self.intake.counts.skipped.total()
+                log.warning(
+                    "None of %s is sent: stream maps left out %d, and %d were skipped as deleted.",
+                    pluralize(records, "record"),
+                    filtered,
+                    skipped,
+                )
+            log.info("No records to send: no session was opened.", extra=log_fields(summary))
         elif self.disposition is Finish.HOLD:
             self._held(summary)
             return RecordedOutcome("held")

@@ -138,6 +138,11 @@ class Streams(dict[str, Stream]):
                 f"the stream map or flattening does not fit stream {quoted(name)} ({reason}).", _CHECK_MAPS
             ) from None
         maps = self.mapper.stream_maps[name]
+        if not all(isinstance(stream_map.stream_alias, str) for stream_map in maps):
+            raise MapFailed(
+                f"the `__alias__` of stream {quoted(name)} is not text.",
+                "It is an expression: put the name in inner quotes, as in \"'people'\".",
+            )
         sent_as: dict[str, str | None] = {stream_map.stream_alias: None for stream_map in maps}
         routes = []
         for stream_map, rule in zip(maps, rules, strict=True):

@@ -216,7 +216,7 @@ def test_meltano_in_a_container(door: FrontDoor, shell: Shell) -> None:
     copied = shell.run("docker run --rm --entrypoint ls evidence -A /project")
     assert copied.split() == [".meltano", "meltano.yml", "plugins"]
     assert "3 rows since the beginning" in shell.run(MELTANO)
-    assert "No records: no session was opened." in shell.run(MELTANO)
+    assert "No records to send: no session was opened." in shell.run(MELTANO)
     assert (states(door), len(door.applied()["User"])) == (["cancelled", "processed"], 3)
     (kept,) = (door.folder / "state").rglob("state.json")
     assert json.loads(kept.read_text())["completed"]["singer_state"] == state_at(3)

@@ -321,3 +321,27 @@ def test_a_run_without_piped_input_shows_what_to_do(door: FrontDoor) -> None:
 def test_an_empty_log_config_is_ignored(door: FrontDoor) -> None:
     finished = door.run(people(1), env={"SINGER_SDK_LOG_CONFIG": ""}, cold=True)
     assert finished.code == 0, finished.stderr
+
+
+@pytest.mark.parametrize("expression", ["str(profile.get('managerId'))", "f'{profile.get(\"managerId\")}!'"])
+def test_a_null_that_would_become_text_is_pointed_out(door: FrontDoor, expression: str) -> None:
+    finished = run(door, {"managerId": expression})
+    assert finished.code == 0
+    assert "makes the text 'None' for field 'managerId' if" in finished.stderr
+    guarded = f"{expression} if profile.get('managerId') is not None else None"
+    assert "the text 'None'" not in run(door, {"managerId": guarded}).stderr
+
+
+def test_a_list_or_object_is_not_proposed_as_text(door: FrontDoor) -> None:
+    finished = run(door, {"workEmail": "profile"})
+    assert finished.code == 1
+    assert "Map an item or a part of it, such as `x[0]` or `x.get('part')`." in finished.error
+
+
+def test_a_filter_that_leaves_out_everything_is_pointed_out(door: FrontDoor) -> None:
+    finished = run(door, {"__filter__": "status == 'active'"})
+    assert finished.code == 0
+    assert (
+        "None of 1 record is sent: stream maps left out 1, and 0 were skipped as deleted." in finished.stderr
+    )
+    assert "No records to send: no session was opened." in finished.stderr

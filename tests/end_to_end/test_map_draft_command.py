@@ -129,7 +129,7 @@ def test_a_draft_reads_from_a_pipe_and_overwrites_nothing(door: FrontDoor) -> No
         (["--input", "empty.singer", "-o", "m.json"], 1, "The input contains no streams. Pass the tap's"),
         (["--input", "bad.singer"], 1, "Input line 1: the line is not a Singer message."),
         (["--catalog", "tap.singer"], 1, "this is not a Singer catalog."),
-        (["--input", "tap.singer", "--entities", "nowhere.json"], 1, "`entity_schemas` names"),
+        (["--input", "tap.singer", "--entities", "nowhere.json"], 1, "of `entity_schemas`: No such file"),
     ],
 )
 def test_each_mistake_has_a_hint(door: FrontDoor, words: list[str], code: int, message: str) -> None:

@@ -215,6 +215,14 @@ def test_an_unknown_optional_field_causes_one_warning(door: FrontDoor) -> None:
     assert door.applied()["people"][0]["fullName"] is None
 
 
+@pytest.mark.parametrize("alias", ["None", "7"])
+def test_an_alias_that_is_not_text_is_an_error(door: FrontDoor, alias: str) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"__alias__": alias}})
+    assert finished.code == 1
+    assert finished.error.endswith("[stream-map]")
+    assert "alias" in finished.error
+
+
 def test_a_filter_that_reads_no_field_causes_a_warning(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"__filter__": "'name'"}})
     assert finished.code == 0, finished.stderr

@@ -132,6 +132,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"stream_maps": {"people": {"__fliter__": "True"}}},
         "unknown `stream_maps.people.__fliter__` (did you mean `__filter__`?)",
     ),
+    "an unknown option": (
+        {"stream_maps": {"people": {"__where__": "id > 1"}}},
+        "unknown `stream_maps.people.__where__` (the options are __alias__, __else__, __filter__,",
+    ),
+    "an alias beside a source": (
+        {"stream_maps": {"staff": {"__source__": "people", "__alias__": "people"}}},
+        "`stream_maps.staff` has `__source__`, so its own name is the alias: remove `__alias__`",
+    ),
+    "an alias that is null": (
+        {"stream_maps": {"people": {"__alias__": None}}},
+        "`stream_maps.people.__alias__` must be text",
+    ),
     "a stream map that was null": (
         {"stream_maps": {"people": {}}},
         "`stream_maps.people` is an empty object, which Meltano makes of null: write `__NULL__`",

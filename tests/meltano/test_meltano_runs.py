@@ -61,7 +61,7 @@ def test_a_second_run_sends_only_new_rows(project: Project, door: FrontDoor) -> 
 
     third = project.run()
     assert third.code == 0, third.stderr
-    assert "No records: no session was opened." in third.stderr
+    assert "No records to send: no session was opened." in third.stderr
     assert states(door) == ["processed", "processed"]
     assert project.state() == state_at(8)
 

@@ -209,3 +209,10 @@ def test_a_personal_address_is_not_proposed_for_work() -> None:
     sample = StreamSample({"properties": {"personal": address, "work": address}})
     (email,) = [one for one in draft(sample, USER) if one.field == "workEmail"]
     assert email.source == "work.email"
+
+
+def test_a_role_may_be_a_right_and_is_never_sure() -> None:
+    sample = StreamSample({"properties": {"role": {"type": "string"}}})
+    (role,) = [one for one in draft(sample, USER) if one.field == "role"]
+    assert (role.source, role.level) == ("role", "likely")
+    assert "may be an access role" in role.why

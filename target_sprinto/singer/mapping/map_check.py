@@ -152,9 +152,32 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             ),
         )
     for target, expression in rule.expressions.items():
+        if (null := _null_as_text(expression, fields)) is not None:
+            yield (
+                target,
+                MapFailed(
+                    f"the stream map of stream {quoted(stream)} makes the text 'None' for {_place(target)} if"
+                    f" {quoted(null)} is null.",
+                    "Write `str(x) if x is not None else None`, or a text for null.",
+                ),
+            )
         for missing in _missing_parts(expression, fields):
             if missing.by_get and missing.name != DELETED_AT:
                 yield missing.name, _no_such_field(stream, target, missing)
+
+
+def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
+    """What `str` or an f-string reads although it may be null; None if there is a condition."""
+    nodes = nodes_of(expression)
+    if any(isinstance(node, ast.IfExp) for node in nodes):
+        return None
+    for node in nodes:
+        match node:
+            case ast.Call(ast.Name("str"), [read], []) | ast.FormattedValue(read):
+                by_get = isinstance(read, ast.Call) and step_of(read) is not None and len(read.args) == 1
+                if by_get or "null" in types_of(read_at(read, fields)):
+                    return ast.unparse(read)
+    return None
 
 
 def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its map
@@ -183,12 +206,15 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
             converted = text_of(reading(source), may_be_null="null" in found)
+            advice = _as_typed(
+                f'Convert it in the stream map: "{converted}".', "Convert it in the stream map."
+            )
+            if not found.isdisjoint({"array", "object"}):
+                advice = "Map an item or a part of it, such as `x[0]` or `x.get('part')`."
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
                 f" {_list(wanted)} (`entity_schemas`).",
-                _as_typed(f'Convert it in the stream map: "{converted}".', "Convert it in the stream map.")
-                if "string" in wanted
-                else "Map another field.",
+                advice if "string" in wanted else "Map another field.",
             )
     for field in entity.required:
         if field not in sent and (fields or rule):

@@ -106,15 +106,18 @@ def _propose(
     rank, path = usable[0]
     schema, may_be_null = sources[path]
     level = "sure" if rank < _LIKELY and len(usable) == 1 else "likely"
+    # Identity and support taps call the rights of an account so.
+    is_right = words(path[-1]) == "role"
     why = "same name" if rank == 0 else "same meaning" if rank < _LIKELY else "usual name"
     if len(usable) > 1:
         why += f"; or {', '.join('.'.join(other) for _, other in usable[1:3])}"
     rule, doubt = _converted(_read(path, sample, may_be_null), path, schema, wanted, sample)
     if rule is None:
         rule, level = undecided, "decide"
-    elif doubt:
+    elif doubt or is_right:
         level = "likely"
-    return Proposal(field, ".".join(path), rule, level, "; ".join(filter(None, (why, doubt))))
+    right = "may be an access role" if is_right else ""
+    return Proposal(field, ".".join(path), rule, level, "; ".join(filter(None, (why, doubt, right))))
 
 
 def _why_no_source(field: str, wanted: Mapping[str, Any], sources: Mapping[Path, tuple[Any, bool]]) -> str:

@@ -39,6 +39,8 @@ NOT_FOR_SPRINTO = {
 _SIMILAR = 0.8
 """Minimum similarity of a name to the option that it probably means (difflib)."""
 
+_TEXTS = ("__alias__", "__source__")
+
 _BOUNDS = {
     "minimum": "be at least {}",
     "maximum": "be at most {}",
@@ -70,22 +72,34 @@ def stream_map_problems(value: object) -> Iterable[str]:
         if stream.startswith("__") and stream != "__else__":
             yield f"unknown `{name}` (the only option here is `__else__`)"
         elif isinstance(entry, dict) and entry and stream != "__else__":
+            if {"__alias__", "__source__"} <= entry.keys():
+                # The SDK would send the alias as a field.
+                yield f"`{name}` has `__source__`, so its own name is the alias: remove `__alias__`"
             for part, rule in entry.items():
                 yield from _rule_problems(f"{name}.{part}", part, rule)
         else:
             yield from _rule_problems(name, stream if stream == "__else__" else None, entry)
 
 
+def _meant_option(part: str) -> str:
+    """What to say of a name that is probably meant as an option, and is none."""
+    options = get_close_matches(part, MAP_OPTIONS, 1, _SIMILAR) if part.startswith("__") else []
+    if part in MAP_OPTIONS:
+        return ""
+    if options:
+        return f"did you mean `{options[0]}`?"
+    return f"the options are {', '.join(sorted(MAP_OPTIONS))}" if re.fullmatch("__.+__", part) else ""
+
+
 def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
     """`part` is the field or option; None for a stream's whole entry."""
-    options = get_close_matches(part, MAP_OPTIONS, 1, _SIMILAR) if part and part.startswith("__") else []
     if rule == "?":
         yield f'`{name}` is still "?": write where the field comes from, or remove it'
     elif rule == {}:
         yield f"`{name}` is an empty object, which Meltano makes of null: write `__NULL__`"
-    elif options and part not in options:
-        yield f"unknown `{name}` (did you mean `{options[0]}`?)"
-    elif rule is None or (rule == "__NULL__" and part != "__key_properties__"):
+    elif part and (meant := _meant_option(part)):
+        yield f"unknown `{name}` ({meant})"
+    elif (rule is None and part not in _TEXTS) or (rule == "__NULL__" and part != "__key_properties__"):
         return
     elif part == "__else__":
         yield f"`{name}` must be null or `__NULL__`"
