@@ -96,6 +96,35 @@ def test_on_count_mismatch_decides_about_a_page_that_landed_twice(door: FrontDoo
     assert len(ids(door)) == (400 if choice == "apply" else 0)
 
 
+@pytest.mark.parametrize("late_by", [2.0, 30.0])
+def test_a_stale_page_that_is_counted_late_is_not_missed(door: FrontDoor, late_by: float) -> None:
+    """It was staged before its connection was lost, and is counted later than all other pages."""
+    door.pace["quiet_period"] = 4.0
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    lost = Fault("push", nth=2, integration_id=door.integration_id, moment="after", effect=Reset())
+
+    first_read: list[float] = []
+
+    def without_it(body: dict[str, Any]) -> dict[str, Any]:
+        first_read.append(time.monotonic())
+        hidden = 100 if first_read[-1] - first_read[0] < late_by else 0
+        counts = {name: count - hidden for name, count in body["accepted_records_by_entity"].items()}
+        return body | {"accepted_records_by_entity": counts}
+
+    shown = Fault("status", 1, 99, door.integration_id, effect=Edit(without_it))
+    closed = Fault("close", 1, 99, door.integration_id, effect=Edit(without_it))
+    for fault in (lost, shown, closed):
+        door.sandbox.inject(fault)
+    finished = door.run(people(300))
+    if late_by < door.pace["quiet_period"]:
+        assert (finished.code, finished.stdout) == (1, "")
+        assert "Sprinto counts 400 people, but this run sent 300 people." in finished.error
+        assert "This was seen only after session" in finished.error
+    else:
+        # Nothing can show a page that stays invisible for longer than any page may.
+        assert (finished.code, finished.stdout) == (0, state_line())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 100])
 def test_a_stale_connection_delays_the_close_by_at_most_eight_seconds(door: FrontDoor, last: int) -> None:

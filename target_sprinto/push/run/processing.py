@@ -17,11 +17,14 @@ from target_sprinto.push.transport.background import interruptible_sleep
 log = logging.getLogger(__name__)
 
 
-def wait_until_processed(staged: StagedSession, response: SessionStatus | None, limit_seconds: float) -> None:
+def wait_until_processed(
+    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, settled_at: float = 0.0
+) -> None:
     """Poll until the session is processed with the counts that were sent.
 
-    Lower or missing counts may be lagging, as before the close. Raises ProcessingFailed, ProcessingTimeout,
-    or, if the records were already applied, CountMismatch.
+    Lower or missing counts may be lagging, as before the close. A page that was sent again after a stale
+    connection may yet show up twice until `settled_at`, in monotonic seconds. Raises ProcessingFailed,
+    ProcessingTimeout, or, if the records were already applied, CountMismatch.
     """
     staged.keep_alive_seconds = inf
     timings = staged.client.timings
@@ -45,7 +48,13 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
         verdict = watch.read(status, now)
         if verdict is Processing.PROCESSED:
             processed_since = processed_since or now
-            if not _may_lag(staged, status) or now - processed_since >= timings.max_count_lag:
+            comparison = _compared(staged, status)
+            if comparison is Comparison.EQUAL:
+                may_change = now < settled_at and not _is_interrupted(staged)
+            else:
+                lags = comparison is not Comparison.DIFFERENT
+                may_change = lags and now - processed_since < timings.max_count_lag
+            if not may_change:
                 return _compare_applied(staged, response, status)
         elif verdict is Processing.NOT_PROCESSED:
             failure = errors.ProcessingFailed(f"Sprinto did not process session {staged.id}.")
@@ -57,11 +66,20 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
     return None
 
 
-def _may_lag(staged: StagedSession, processed: SessionStatus) -> bool:
+def _compared(staged: StagedSession, processed: SessionStatus) -> Comparison | None:
+    """The comparison of the counts; None if the status has none."""
     try:
-        return staged.compare(processed) is Comparison.BELOW
+        return staged.compare(processed)
     except errors.UnexpectedResponse:
+        return None
+
+
+def _is_interrupted(staged: StagedSession) -> bool:
+    try:
+        staged.interrupted()
+    except BaseException:  # noqa: BLE001 - whatever a program's own check raises, it interrupts
         return True
+    return False
 
 
 def _compare_applied(staged: StagedSession, response: SessionStatus | None, processed: SessionStatus) -> None:

@@ -184,7 +184,7 @@ class RunSession:
                 return self._end(RunOutcome.HELD, self._expires_at(status))
             response = Closing(staged, self._transition).apply(limit)
             try:
-                wait_until_processed(staged, response, limit)
+                wait_until_processed(staged, response, limit, sender.staged.settled_at)
             except errors.CountMismatch:
                 self._end(RunOutcome.APPLIED)
                 raise

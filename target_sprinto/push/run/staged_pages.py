@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
@@ -49,6 +50,11 @@ class StagedPages:
 
     def __post_init__(self) -> None:
         self._timings = self.client.timings
+
+    @property
+    def settled_at(self) -> float:
+        """When no late copy of a page that was sent again is expected any more, in monotonic seconds."""
+        return max((at for at, _ in self._resent), default=-inf) + self._timings.quiet_period
 
     def add(self, page: Page) -> None:
         """Count a page that was accepted. Call it from one thread at a time."""
