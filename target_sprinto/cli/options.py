@@ -40,13 +40,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Output one J
 
 
 class Number(click.FloatRange):
-    """A number within limits, which NaN never is."""
+    """A finite number within limits; click compares NaN with neither."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's own
         """Raises BadParameter."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value} is not a number.", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
 

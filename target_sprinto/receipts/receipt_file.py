@@ -40,7 +40,8 @@ class Applied(NamedTuple):
 def require_writable(requested: Path) -> None:
     """Raise ReceiptNotWritten if the receipt's folder takes no file, as far as permissions show."""
     folder = requested.parent if requested.suffix.lower() == ".json" else requested
-    existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    # Not `Path.exists`, which raises in a folder that may not be entered.
+    existing = next(one for one in (folder, *folder.absolute().parents) if os.path.exists(one))  # noqa: PTH110 - see above
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
         code = errno.EACCES if existing.is_dir() else errno.ENOTDIR
         raise _not_written(requested, OSError(code, os.strerror(code)))

@@ -259,6 +259,15 @@ def test_an_error_of_the_programs_own_lines_is_raised_as_it_is(
     assert door.applied() == {}
 
 
+@pytest.mark.parametrize("empty", ["", b"", "\n"])
+def test_an_empty_line_does_not_end_the_input(door: FrontDoor, empty: str | bytes) -> None:
+    """As in `text.split("\\n")`: what comes after it is not lost."""
+    lines: list[str | bytes] = list(as_input(people(3)).decode().splitlines())
+    lines.insert(3, empty)
+    SprintoTarget(config=config(door)).listen(lines)  # type: ignore[arg-type] # more than the SDK asks
+    assert len(door.applied()["people"]) == 3
+
+
 @pytest.mark.parametrize("given", [Path("input.singer"), "input.singer", 7])
 def test_an_input_that_is_not_a_file_is_an_error(door: FrontDoor, given: Any) -> None:  # noqa: ANN401 - as a user may
     with pytest.raises(ConfigError, match=f"`file_input` is of type {type(given).__name__}"):

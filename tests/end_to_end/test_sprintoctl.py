@@ -450,6 +450,7 @@ def test_an_invalid_entity_types_file_is_reported(door: FrontDoor, content: byte
     ("option", "seconds"),
     [
         ("--processing-seconds", "nan"),
+        ("--processing-seconds", "inf"),
         ("--processing-seconds", "-1"),
         ("--inactivity-seconds", "-1"),
         ("--inactivity-seconds", "0"),

@@ -67,3 +67,15 @@ def test_any_value_is_hashable_and_equal_to_itself_as_sent(value: object) -> Non
     assert hash(comparable(value)) == hash(comparable(again))
     assert comparable(value) == comparable(again)
     assert repr(comparable(value)) == repr(comparable(again))
+
+
+def test_a_fraction_is_part_of_a_key() -> None:
+    assert entity_key([Decimal("1.5")]) != entity_key([1])
+    assert entity_key([1.5]) == entity_key([Decimal("1.50")])
+
+
+def test_a_huge_number_is_compared_without_writing_it_out() -> None:
+    (value,) = entity_key([Decimal("1e999999")]) or ()
+    assert isinstance(value, Decimal)
+    assert entity_key([10**40]) == entity_key([Decimal("1e40")])
+    assert entity_key([10**39]) == entity_key([Decimal("1e39")]) == entity_key([Decimal(10) ** 39])

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from decimal import Decimal
 from enum import IntEnum
-from typing import Any
 
 import pytest
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.protocol.activity_log import (
-    SessionLook,
-    created_under,
-    is_latest,
-    logged_sessions,
-    moves_with_each_look,
-    shows_life,
-)
 from target_sprinto.push.protocol.encoding import encoded
-from target_sprinto.push.protocol.entity_keys import entity_key
 from target_sprinto.push.protocol.find_rejects import (
     FirstRejection,
     IndexConventions,
@@ -32,79 +20,6 @@ from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.rejections import no_field
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.retry_delay import parse_retry_after
-from tests.push.test_activity_log import FIRST, NOW, UUID, at, event
-
-CREATED = "session_created"
-
-
-# The activity log
-
-
-def test_the_latest_session_has_no_later_one_among_several() -> None:
-    """An expired session must not be applied over a newer one, however many older ones there are."""
-    log = [event("old", 0, CREATED), event("own", 5, CREATED), event("new", 9, CREATED)]
-    assert not is_latest("own", log)
-    assert is_latest("new", log)
-
-
-def test_a_session_created_in_the_same_moment_counts_as_later() -> None:
-    assert not is_latest("own", [event("own", 5, CREATED), event("other", 5, CREATED)])
-
-
-def test_a_creation_that_is_listed_twice_counts_from_the_first_time() -> None:
-    log = [event("own", 0, CREATED), event("other", 5, CREATED), event("own", 9, CREATED)]
-    assert not is_latest("own", log)
-
-
-def test_an_own_creation_without_a_time_shows_no_order() -> None:
-    assert not is_latest("own", [event("own", 0, CREATED) | {"at": None}])
-
-
-def test_two_looks_show_that_looking_moves_the_activity() -> None:
-    assert moves_with_each_look([NOW, NOW + timedelta(minutes=1)])
-
-
-def test_a_reference_is_found_behind_an_event_without_a_session() -> None:
-    reference = f"evidence/{UUID}"
-    log = [event(each, 0, CREATED, client_reference_id=reference) for each in (None, "x y", "a")]
-    assert created_under(reference, log) == "a"
-
-
-def test_sessions_without_a_creation_are_sorted_by_their_first_event() -> None:
-    log = [event("a", 5), event("a", 99), event("b", 10), event("b", 20)]
-    assert [one.id for one in logged_sessions(log)] == ["b", "a"]
-
-
-@pytest.mark.parametrize("shown", [{"reference": f"evidence/{UUID}"}, {"any": [f"evidence/{UUID}"]}])
-def test_a_reference_is_recognised_by_its_form_in_any_field(shown: dict[str, Any]) -> None:
-    (session,) = logged_sessions([event("a", 0, CREATED, **shown)])
-    assert session.reference == f"evidence/{UUID}"
-
-
-def test_an_empty_reference_is_none() -> None:
-    (session,) = logged_sessions([event("a", 0, CREATED, client_reference_id="")])
-    assert session.reference is None
-
-
-def test_silence_is_measured_without_an_event() -> None:
-    assert FIRST._replace(event_at=None).silence_seconds == 700
-
-
-def test_a_sign_of_life_in_the_future_means_no_silence() -> None:
-    assert FIRST._replace(event_at=at(50)).silence_seconds == 0
-
-
-@pytest.mark.parametrize("which", [0, 1])
-def test_request_times_are_not_compared_if_one_look_has_no_time(which: int) -> None:
-    looks = [FIRST, FIRST._replace(at=at(600), requested_at=at(300))]
-    looks[which] = looks[which]._replace(at=None, updated_at=None, requested_at=None)
-    assert not shows_life(*looks)
-
-
-def test_a_request_time_that_only_the_expiry_showed_shows_no_life() -> None:
-    first = SessionLook(at(0), {"User": 1}, None, at(-700), at(-100))
-    assert not shows_life(first, first._replace(at=at(600), updated_at=at(-100)))
-
 
 # Counts
 
@@ -132,21 +47,6 @@ def test_a_third_of_the_inactivity_timeout_is_the_interval_just_below_the_limit(
 
 def test_a_resent_page_may_land_only_once_more() -> None:
     assert committed_pages({}, {"User": 6}, [{"User": 6}], resent=[{"User": 3}]) == frozenset({0})
-
-
-# Entity keys
-
-
-def test_a_fraction_is_part_of_a_key() -> None:
-    assert entity_key([Decimal("1.5")]) != entity_key([1])
-    assert entity_key([1.5]) == entity_key([Decimal("1.50")])
-
-
-def test_a_huge_number_is_compared_without_writing_it_out() -> None:
-    (value,) = entity_key([Decimal("1e999999")]) or ()
-    assert isinstance(value, Decimal)
-    assert entity_key([10**40]) == entity_key([Decimal("1e40")])
-    assert entity_key([10**39]) == entity_key([Decimal("1e39")]) == entity_key([Decimal(10) ** 39])
 
 
 # Rejections

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import itertools
 import json
 import os
 import pickle
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -49,7 +50,9 @@ from tests.support.sandbox import Fault, Hang, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
+    from target_sprinto.push.run.run import Run
     from tests.support.sandbox import FaultySandbox
 
 
@@ -144,6 +147,57 @@ def test_abort_may_be_called_by_another_thread_at_any_time(
     assert states(sandbox, integration_id) == ["cancelled"]
 
 
+@pytest.mark.parametrize("operation", ["create", "push", "status"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_abort_by_another_thread_ends_every_wait(
+    client: SprintoClient,
+    sandbox: FaultySandbox,
+    integration_id: str,
+    operation: Literal["create", "push", "status"],
+    moment: Literal["before", "after"],
+) -> None:
+    """While the page is sent, and while `finish` waits: at once, and as the same error."""
+    stuck = Fault(operation, integration_id=integration_id, moment=moment, effect=Hang())
+    sandbox.inject(stuck)
+    run = client.run()
+    ended: list[float] = []
+
+    def watch() -> None:
+        while not sandbox.fired(integration_id):
+            time.sleep(0.01)
+        if operation == "create":
+            # Both threads learn of the session in the same moment.
+            threading.Timer(0.3, sandbox.release, [stuck]).start()
+        run.abort()
+        ended.append(time.monotonic())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(RunEnded), run:
+        run.push("people", [{"id": 1}])
+    watcher.join()
+    assert time.monotonic() - ended[0] < 5
+    sandbox.release(stuck)
+    assert run.result.outcome is RunOutcome.DISCARDED
+    assert states(sandbox, integration_id) == ["cancelled"]
+
+
+def test_leaving_the_block_of_a_run_that_another_thread_has_aborted_is_an_error(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    def work(run: Run) -> None:
+        with run:
+            run.push("people", [{"id": 1}])
+            run.flush()
+            thread = threading.Thread(target=run.abort)
+            thread.start()
+            thread.join()
+
+    with pytest.raises(RunEnded, match="was discarded"):
+        work(client.run())
+    assert states(sandbox, integration_id) == ["cancelled"]
+
+
 def test_abort_by_another_thread_after_the_close_does_not_hide_that_it_is_applied(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
@@ -164,6 +218,77 @@ def test_abort_by_another_thread_after_the_close_does_not_hide_that_it_is_applie
     assert [result.outcome for result in results] == [RunOutcome.IN_DOUBT]
     assert run.result.outcome is RunOutcome.APPLIED
     assert states(sandbox, integration_id) == ["processed"]
+
+
+def interrupt_at(step: int, *files: str) -> Callable[[], bool]:
+    """A KeyboardInterrupt at the n-th step of these files from now on; returns whether it came."""
+    left = step
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:  # noqa: ANN401 - the debugger's own
+        nonlocal left
+        if not frame.f_code.co_filename.endswith(files):
+            return None
+        if event in {"line", "return"}:
+            left -= 1
+            if left == 0:
+                sys.settrace(before)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+
+    def came() -> bool:
+        sys.settrace(before)
+        return left <= 0
+
+    return came
+
+
+def test_an_interrupt_at_any_step_of_a_use_does_not_prevent_abort(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    for step in itertools.count(1):
+        run = client.run()
+        run.add("people", b'{"id":1}')
+        run.flush()
+        came = interrupt_at(step, "exclusive_use.py")
+        try:
+            run.finish()
+        except KeyboardInterrupt:
+            assert came()
+            run.abort()
+        if not came():
+            break
+        assert states(sandbox, integration_id)[-1] in {"cancelled", "processed"}
+
+    assert step > 10
+
+
+def test_an_interrupt_at_any_step_of_an_abort_leaves_no_session_unmentioned(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    def fail(run: Run, step: int) -> None:
+        with run:
+            run.push("people", [{"id": 1}])
+            run.flush()
+            interrupt_at(step, "run.py", "session.py")
+            raise LookupError
+
+    # The first four lines may end before `__exit__` has begun its work: `atexit` does it then.
+    for step in itertools.count(5):
+        run = client.run()
+        with pytest.raises((KeyboardInterrupt, LookupError)) as caught:
+            fail(run, step)
+        sys.settrace(None)
+        if caught.type is LookupError:
+            break
+        if run.result.outcome is RunOutcome.IN_DOUBT:
+            assert run.result.left_open == sandbox.sessions(integration_id)[-1].id
+            run.abort()
+        else:
+            assert states(sandbox, integration_id)[-1] == "cancelled"
+    assert step > 20
 
 
 def test_abort_in_the_middle_of_a_push_is_an_error(

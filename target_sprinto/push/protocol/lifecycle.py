@@ -14,7 +14,7 @@ or the activity log names it, the session is `OPEN`. If `create` was definitely 
 
 `ENDED` is final: the outcome of the session is known, or this run cannot learn more about it.
 
-All transitions are in this file: `RunSession` calls `next_phase` and never sets a phase itself. An event that
+All transitions are in this file: `RunPhase` calls `next_phase` and never sets a phase itself. An event that
 is not in the table is a programming error and raises LookupError.
 """
 

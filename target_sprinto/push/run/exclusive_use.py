@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import sys
 import threading
-from collections.abc import Iterator
+from types import FrameType
 
 from target_sprinto.push.errors import ConfigError
 
@@ -17,7 +17,7 @@ class ExclusiveUse:
         self._process = os.getpid()
         # Reentrant: a push may be made while the same thread reads the records of another.
         self._in_use = threading.RLock()
-        self._user: int | None = None
+        self._users: list[FrameType] = []
         self._was_shared = False
 
     @property
@@ -27,11 +27,16 @@ class ExclusiveUse:
 
     @property
     def is_here(self) -> bool:
-        """Whether this thread is using the run."""
-        return self._user == threading.get_ident()
+        """Whether the caller is called by a use.
 
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
+        The stack shows it: a KeyboardInterrupt may come just before a use is left, and prevent that.
+        """
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, for CPython
+        while frame is not None and not any(frame is user for user in self._users):
+            frame = frame.f_back
+        return frame is not None
+
+    def __enter__(self) -> None:
         """Raise ConfigError for use by another process, or by several threads: then it is not applied."""
         if self.is_forked:
             raise ConfigError("Use a run only in the process that began it.", "Begin one in each.")
@@ -41,9 +46,8 @@ class ExclusiveUse:
                 "Several threads use one run at the same time, so it is not applied.",
                 "Begin a run in each thread, or pass the records to one.",
             )
-        before, self._user = self._user, threading.get_ident()
-        try:
-            yield
-        finally:
-            self._user = before
-            self._in_use.release()
+        self._users.append(sys._getframe(1))  # noqa: SLF001 - see above
+
+    def __exit__(self, *_: object) -> None:
+        self._users.pop()
+        self._in_use.release()

@@ -17,6 +17,7 @@ import atexit
 import contextlib
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -31,6 +32,7 @@ from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.run.exclusive_use import ExclusiveUse
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
+from target_sprinto.push.run.run_phase import ended_elsewhere
 from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.push.run.session import RunSession
 from target_sprinto.push.transport.background import Deadline
@@ -65,6 +67,7 @@ class Run:
         self._failure: BaseException | None = None
         self._use = ExclusiveUse()
         self._reading = 0
+        self._aborted_by: int | None = None
         self.session_outcome = ""
         """The outcome of the session of a run that failed, as a sentence."""
 
@@ -98,7 +101,6 @@ class Run:
             raise
         finally:
             atexit.unregister(self._abort_at_exit)
-        return
 
     def _leave(self, failure: BaseException | None) -> None:
         if failure is not None:
@@ -107,6 +109,8 @@ class Run:
             raise self._ended("A push of this run has failed, so the run is not applied.") from self._failure
         elif self._session.phase is not Phase.ENDED:
             self.finish()
+        elif self._aborted_by not in {None, threading.get_ident()} and self.result.outcome not in _SUCCEEDED:
+            raise ended_elsewhere()
 
     def push(
         self, entity_type: str, records: Iterable[Mapping[str, object]], *, key: str | Sequence[str] = ()
@@ -121,7 +125,7 @@ class Run:
         Infinity, bytes, a missing key, …; decimals keep their digits, dates and times become ISO 8601
         strings. If `records` is silent for an hour, Sprinto's inactivity timeout, the session expires.
         """
-        with self._use():
+        with self._use:
             self._require_unfinished()
             self._pushes += 1
             self._reading += 1
@@ -148,7 +152,7 @@ class Run:
         Raises ConfigError for an invalid argument, and the error that ended the run: a page sent earlier
         was rejected, an interruption, … Call `abort` then.
         """
-        with self._use():
+        with self._use:
             if type(entity_type) is not str or entity_type not in self._entity_types:
                 entity_type = arguments.entity_type("entity_type", entity_type)
                 self._entity_types.add(entity_type)
@@ -173,7 +177,7 @@ class Run:
 
     def flush(self) -> None:
         """Send the current page, if there is one, even if it is not full. Raises what `add` does."""
-        with self._use():
+        with self._use:
             self._require_unfinished()
             if page := self._builder.flush():
                 self._send_page(page)
@@ -188,7 +192,7 @@ class Run:
         With `Finish.HOLD` the session is left open instead, with `Finish.DISCARD` it is discarded. Raises a
         SprintoError if anything fails; call `abort` then.
         """
-        with self._use():
+        with self._use:
             if self._reading:
                 raise errors.ConfigError(
                     "`finish` was called while a push reads its records.", "Call it after the push."
@@ -211,6 +215,8 @@ class Run:
             raise errors.ConfigError(
                 "`abort` was called while this thread is busy with the run.", "Raise an exception instead."
             )
+        if self._session.result is None:
+            self._aborted_by = threading.get_ident()
         return self._abort(deadline)
 
     def _abort(self, deadline: Deadline | None = None) -> RunResult:
@@ -241,8 +247,8 @@ class Run:
 
     def _abort_because(self, failure: BaseException) -> None:
         """Abort the run because of `failure`, and add the session's outcome to it."""
-        if self._failure is not None:
-            # A push has already done so.
+        if self._failure is not None and self._session.result is not None:
+            # A push has already done so; unless a KeyboardInterrupt came between its first two steps.
             return
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)

@@ -7,6 +7,7 @@ wait here can be cut short: `interrupted` is called while waiting and raises to 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,7 +18,6 @@ from target_sprinto.push.protocol.lifecycle import (
     Event,
     Finish,
     Phase,
-    next_phase,
     nothing_was_applied,
     session_ended,
 )
@@ -33,6 +33,7 @@ from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
+from target_sprinto.push.run.run_phase import RunPhase, ended_elsewhere
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_pages import StagedPages
@@ -56,7 +57,7 @@ class RunSession:
     """At most one session. A partly filled page of `builder` may be sent to keep the session alive."""
 
     def __init__(self, client: ApiClient, builder: PageBuilder, options: RunOptions) -> None:
-        self.phase = Phase.UNOPENED
+        self._phase = RunPhase()
         self.result: RunResult | None = None
         self._client = client
         self._builder = builder
@@ -64,6 +65,11 @@ class RunSession:
         self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry)
         self._opening: SessionOpener
         self._open: _OpenSession | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """How far the run has come."""
+        return self._phase.current
 
     @property
     def open_id(self) -> str | None:
@@ -83,7 +89,7 @@ class RunSession:
 
     def check(self, *, with_a_page: bool = True) -> None:
         """Raise if the run was interrupted, or a page in flight has failed; keep the session alive."""
-        self._options.interrupted()
+        self._interrupted()
         if self._open is not None:
             if with_a_page:
                 self._open.queue.raise_failure()
@@ -100,7 +106,8 @@ class RunSession:
         )
         self._transition(Event.FIRST_PAGE)
         try:
-            session = self._opening.wait(options.interrupted)
+            with self._phase.unless_aborted():
+                session = self._opening.wait(self._interrupted)
         except ApiError as failure:
             if failure.outcome is Outcome.NOT_PERFORMED:
                 self._transition(Event.CREATE_DID_NOT_HAPPEN)
@@ -118,21 +125,19 @@ class RunSession:
 
     def _opened(self, session: SessionStatus) -> _OpenSession:
         options = self._options
-        staged = StagedPages(
-            self._client,
-            session.id,
-            self._retry_policy,
-            self._builder.retire_sizes,
-            options.on_count_mismatch,
-        )
+        retire, mismatch = self._builder.retire_sizes, options.on_count_mismatch
+        staged = StagedPages(self._client, session.id, self._retry_policy, retire, mismatch)
         sender = PageSender(staged, options)
         self._client.opened(session.id)
         queue = SendQueue(sender, options.max_parallel_pages)
-        keep_alive = KeepAlive(self._client, session, self._retry_policy, options.interrupted)
-        self._open = _OpenSession(session, sender, queue, keep_alive)
-        self._transition(Event.CREATED)
+        keep_alive = KeepAlive(self._client, session, self._retry_policy, self._interrupted)
+        opened = _OpenSession(session, sender, queue, keep_alive)
+        with self._phase.lock:
+            self._phase.move(Event.CREATED)
+            self._open = opened
+        options.observer.on_phase(Phase.OPEN)
         options.observer.on_session(session)
-        return self._open
+        return opened
 
     def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
         """Keep the session from expiring while nothing is sent: send the current page, or read the status."""
@@ -164,16 +169,16 @@ class RunSession:
             opened.session.id,
             sender.staged.accepted,
             replace(self._retry_policy, retry_seconds=limit),
-            self._options.interrupted,
+            self._interrupted,
             on_count_mismatch=self._options.on_count_mismatch,
             keep_alive_seconds=opened.keep_alive.interval,
         )
+        quiet_seconds = self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
         with processing_limits_retries():
-            if self._options.finish is Finish.APPLY:
-                wait_for_other_sessions(staged, limit)
-            status = staged.reconcile(
-                self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
-            )
+            with self._phase.unless_aborted():
+                if self._options.finish is Finish.APPLY:
+                    wait_for_other_sessions(staged, limit)
+                status = staged.reconcile(quiet_seconds)
             if self._options.finish is Finish.DISCARD:
                 return self._discard_dry_run(opened)
             if self._options.finish is Finish.HOLD:
@@ -202,6 +207,7 @@ class RunSession:
 
     def abort(self, deadline: Deadline) -> RunResult:
         """End the run without applying it; see `Run.abort`."""
+        self._phase.abort()
         self._retry_policy.cancelled.set()
         if self.phase is Phase.OPENING:
             self._resolve_opening(deadline)
@@ -234,7 +240,8 @@ class RunSession:
                 until = self._expires_at(None)
                 sentence = self._opening.describe_unknown(until)
             else:
-                return "No session was opened."
+                self.result = self._result(RunOutcome.NOTHING_SENT, None, "No session was opened.")
+                return self.result.session_outcome
             self.result = self._result(RunOutcome.IN_DOUBT, until, sentence)
         return self.result.session_outcome
 
@@ -257,26 +264,35 @@ class RunSession:
 
     def _resolve_opening(self, deadline: Deadline) -> None:
         """Check whether there is a session. If that stays unknown, the phase does not change."""
-        try:
-            session = self._opening.resolve(deadline)
-        except ApiError:
-            self._transition(Event.CREATE_DID_NOT_HAPPEN)
-        except Exception:  # noqa: BLE001 - reported as unknown: `abort` must report an outcome
-            log.warning("Could not determine whether the session was opened.")
-        else:
-            # Unless another thread, whose create has succeeded meanwhile, has done so.
-            if session is not None and self.phase is Phase.OPENING:
-                self._opened(session)
+        # Unless the thread that waits for the response has noted the same meanwhile.
+        with suppress(errors.RunEnded):
+            try:
+                session = self._opening.resolve(deadline)
+            except ApiError:
+                self._transition(Event.CREATE_DID_NOT_HAPPEN)
+            except Exception:  # noqa: BLE001 - reported as unknown: `abort` must report an outcome
+                log.warning("Could not determine whether the session was opened.")
+            else:
+                if session is not None:
+                    self._opened(session)
+
+    def _interrupted(self) -> None:
+        """Raise if the run was interrupted, or if another thread has called `abort`."""
+        self._options.interrupted()
+        self._phase.require_not_aborted()
 
     def _end(self, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = "") -> RunResult:
-        ended_elsewhere = self.phase is Phase.ENDED
-        # `abort` may come after the close, before the session is known to be applied.
-        if ended_elsewhere and outcome is not RunOutcome.APPLIED:
-            raise _ended_elsewhere()
-        self.result = self._result(outcome, expires_at, sentence)
-        if not ended_elsewhere:
-            self._transition(Event.SETTLED)
-        return self.result
+        with self._phase.lock:
+            was_ended = self.phase is Phase.ENDED
+            # `abort` may come after the close, before the session is known to be applied.
+            if was_ended and outcome is not RunOutcome.APPLIED:
+                raise ended_elsewhere()
+            result = self.result = self._result(outcome, expires_at, sentence)
+            if not was_ended:
+                self._phase.move(Event.SETTLED)
+        if not was_ended:
+            self._options.observer.on_phase(Phase.ENDED)
+        return result
 
     def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
         if self._open is None:
@@ -286,11 +302,4 @@ class RunSession:
         return RunResult(outcome, self._open.session.id, accepted, staged.pages, expires_at, sentence)
 
     def _transition(self, event: Event) -> None:
-        if self.phase is Phase.ENDED:
-            raise _ended_elsewhere()
-        self.phase = next_phase(self.phase, event)
-        self._options.observer.on_phase(self.phase)
-
-
-def _ended_elsewhere() -> errors.RunEnded:
-    return errors.RunEnded("`abort` has ended this run meanwhile.", "Start a new one.")
+        self._options.observer.on_phase(self._phase.move(event))

@@ -99,7 +99,7 @@ class SprintoReader(GenericSingerReader[bytes]):
                 self.line += 1
                 if self._digest is not None:
                     self._digest.update(line)
-                if line.isspace():
+                if not line.strip():
                     continue
                 try:
                     message = parse_message(line)
@@ -131,10 +131,12 @@ class SprintoReader(GenericSingerReader[bytes]):
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
         if isinstance(source, io.BufferedIOBase):
             # Reads no more of an endless line than the maximum.
-            read_line = partial(source.readline, MAX_LINE_BYTES)
+            read_line: Callable[[], bytes | None] = partial(source.readline, MAX_LINE_BYTES)
+            end: bytes | None = b""
         else:
             lines = (line if isinstance(line, bytes) else line.encode() for line in source)
-            read_line = partial(next, lines, b"")
+            # An empty line of a caller's list is not its end.
+            read_line, end = partial(next, lines, None), None
         while True:
             try:
                 line = read_line()
@@ -147,7 +149,7 @@ class SprintoReader(GenericSingerReader[bytes]):
                 if not (self.by_command or isinstance(failure, SprintoError)):
                     self.failure_of_source = failure
                 raise
-            if not line:
+            if line is None or line == end:
                 return
             if len(line) >= MAX_LINE_BYTES:
                 raise self._invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
