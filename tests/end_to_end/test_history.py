@@ -342,6 +342,28 @@ def test_invalid_receipts_do_not_count_and_are_reported(door: FrontDoor, past: P
     assert "0002.json is not an intact receipt" in shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"number": 2', '"number": "2"', "is not a receipt that this version reads"),
+        (
+            '"ended_at": "',
+            '"ended_at": "soon ',
+            "contradicts itself: `started_at` or `ended_at` is not a time",
+        ),
+    ],
+)
+def test_a_receipt_with_a_field_of_another_kind_is_reported(
+    door: FrontDoor, past: Past, old: str, new: str, problem: str
+) -> None:
+    past.add(NOON)
+    path = past.add(NOON)
+    change(path, old, new)
+    shown = ask(door, "past")
+    assert " 100  " in shown.stdout
+    assert f"0002.json {problem}" in shown.stderr
+
+
 def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:
     (door.folder / "empty").mkdir()
     (door.folder / "empty" / "other.json").write_text("{}")

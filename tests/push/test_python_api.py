@@ -586,6 +586,13 @@ class InBerlin(tzinfo):
         return "Berlin"
 
 
+class Nowhere(InBerlin):
+    """A time zone whose offset Python rejects."""
+
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        return timedelta(days=1)
+
+
 @pytest.mark.parametrize(
     ("record", "field", "issue"),
     [
@@ -605,6 +612,7 @@ class InBerlin(tzinfo):
         ({"other": SECRET}, "id", "it is missing"),
         ({"a": Repeated()}, "a", "a key of it occurs twice"),
         ({"a": time_of_day(9, tzinfo=InBerlin())}, "a", "its UTC offset depends on a date"),
+        ({"a": datetime(2026, 11, 21, tzinfo=Nowhere())}, "a", "its time zone has no valid UTC offset"),
     ],
 )
 def test_an_unserializable_record_is_named_but_not_shown(

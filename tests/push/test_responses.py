@@ -146,6 +146,13 @@ def test_missing_counts_are_an_error() -> None:
     }
 
 
+def test_a_status_may_count_ten_thousand_entity_types() -> None:
+    counts = {f"Type{number}": 1 for number in range(10_000)}
+    assert SessionStatus("s", "active", accepted_records_by_entity=counts).counts() == counts
+    with pytest.raises(errors.UnexpectedResponse, match="more than 10,000 entity types"):
+        SessionStatus("s", "active", accepted_records_by_entity=counts | {"more": 0}).counts()
+
+
 AT_ONCE = """
 import os, sys, threading
 from target_sprinto.push.protocol.responses import ACTIVITY, INTEGRATION, PUSH, STATUS, parse_response

@@ -123,6 +123,18 @@ def test_every_page_is_accepted_exactly_once(
         assert list(map(id, sender.accepted)) == list(map(id, items))
 
 
+def test_the_parts_of_a_resent_page_are_confirmed_by_the_counts_before_the_close() -> None:
+    """They are no copies of the lost page, which may still arrive."""
+    sender, check = Sender({1: [("stale", 0.0), ("divided", 0.0)]}), within(SECONDS)
+    queue = SendQueue(cast("PageSender", sender), 2)
+    for number in (1, 2):
+        queue.put(Page(number, tuple(Item("User", b"{}", at, (number, at)) for at in range(4))), check)
+    queue.drain(check)
+    queue.close()
+    assert len(sender.accepted) == 8
+    assert (sender.staged.late_copy_possible, sender.staged.confirmed) == (True, 0)
+
+
 def test_an_accepted_page_is_kept_by_no_thread() -> None:
     queue, check = SendQueue(cast("PageSender", Sender({})), 4), within(SECONDS)
     items = [Item("User", b"{}", at, at) for at in range(8)]
