@@ -187,6 +187,12 @@ def test_a_unique_field_that_no_record_has_fails_the_run(door: FrontDoor) -> Non
     assert door.operations() == []
 
 
+def test_a_unique_field_may_be_unknown_in_a_run_without_records_of_the_type(door: FrontDoor) -> None:
+    """An incremental run may have none: only `min_records` requires some."""
+    other = [SCHEMA | {"stream": "devices"}, record(1) | {"stream": "devices"}, STATE]
+    assert door.run([SCHEMA, *other], expect={"people": {"unique": ["badge"]}}).code == 0
+
+
 def test_a_unique_field_may_be_missing_if_the_schema_has_it(door: FrontDoor) -> None:
     absent = {"type": "RECORD", "stream": "people", "record": {"id": 1}}
     assert door.run([SCHEMA, absent, STATE], expect={"people": {"unique": ["name"]}}).code == 0
