@@ -67,6 +67,12 @@ def test_503_means_not_performed_only_with_retry_after(operation: Operation[Any]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+def test_407_is_the_proxys_refusal(operation: Operation[Any]) -> None:
+    with pytest.raises(errors.ProxyRefused, match="asks for a login"):
+        read(operation, 407)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("status", IN_DOUBT)
 def test_other_statuses_are_in_doubt(operation: Operation[Any], status: int) -> None:
     with pytest.raises(errors.ApiError) as caught:
@@ -117,6 +123,19 @@ def test_error_details_are_read_from_both_places(place: str) -> None:
     with pytest.raises(errors.PageRefused) as caught:
         read(PUSH, 400, msgspec.json.encode(response))
     assert caught.value.details == (detail,)
+
+
+def test_a_response_of_over_two_million_bytes_is_not_decoded() -> None:
+    status = b'{"id":"s","state":"active"}'.ljust(2_000_000)
+    assert isinstance(read(STATUS, 200, status), SessionStatus)
+    with pytest.raises(errors.UnexpectedResponse, match="up to 2,000,000 are read"):
+        read(STATUS, 200, status + b" ")
+    refusal = b'{"validation_errors":[{"index":0}]}'.ljust(2_000_000)
+    for body, details in ((refusal, ({"index": 0},)), (refusal + b" ", ())):
+        with pytest.raises(errors.PageRefused) as caught:
+            read(PUSH, 400, body)
+        assert caught.value.details == details
+        assert caught.value.response == body
 
 
 @pytest.mark.parametrize("text", ["", "k3y of Zoe", "a\nb", "x" * 300])
