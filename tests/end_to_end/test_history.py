@@ -364,6 +364,20 @@ def test_a_receipt_with_a_field_of_another_kind_is_reported(
     assert f"0002.json {problem}" in shown.stderr
 
 
+def test_an_unfinished_receipt_is_counted_unless_it_is_damaged(past: Past) -> None:
+    past.add(NOON)
+    path = past.add(NOON, outcome="unfinished", exit_code=None, number=None, previous=None)
+    unfinished = msgspec.structs.replace(document.parse(path, path.read_bytes()), ended_at=None)
+    path.write_bytes(b"".join(document.encode(unfinished)))
+    found = read_folder(past.folder, (), lambda: None)
+    assert (str(found), found.problems) == ("1 receipt, 1 unfinished, 0 other files", [])
+    path.write_bytes(path.read_bytes()[:-10])
+    found = read_folder(past.folder, (), lambda: None)
+    assert str(found) == "2 receipts, 0 unfinished, 0 other files"
+    (problem,) = found.problems
+    assert f"{path} is not an intact receipt" in problem
+
+
 def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:
     (door.folder / "empty").mkdir()
     (door.folder / "empty" / "other.json").write_text("{}")

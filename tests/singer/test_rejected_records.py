@@ -41,3 +41,9 @@ def test_the_most_frequent_reasons_are_named_and_all_others_counted() -> None:
         "9 records rejected (3 User, field 'field_1', invalid; 2 User, field 'field_2', invalid;"
         " 2 User, field 'field_3', invalid; 2 for other reasons)."
     )
+
+
+def test_a_run_without_rejects_has_nothing_to_report(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "run.singer"):
+        rejects = RejectedRecords(path, 100)
+        assert (rejects.finish(held=False), rejects.finish_unapplied()) == ("", "")
