@@ -281,6 +281,33 @@ def test_prometheus_can_parse_the_metrics(door: FrontDoor, past: Past) -> None:
     assert 'outcome="interrupted"' in shown.stdout
 
 
+def test_the_metrics_of_a_pipeline_that_never_applied_anything_and_of_one_in_the_future(past: Past) -> None:
+    past.add(NOON, {}, outcome="failed", error="page-refused", exit_code=1)
+    series = history.series_of(read_folder(past.folder, (), lambda: None).runs)
+    assert [(one.entity_type, one.applied) for one in series] == [("", [])]
+    (metric,) = [one for one in parse_openmetrics(history.openmetrics(series, NOON)) if one.samples]
+    assert (metric.name, metric.type) == ("target_sprinto_last_run_timestamp_seconds", "gauge")
+    (sample,) = metric.samples
+    assert (sample.labels["outcome"], sample.value) == ("failed", NOON.timestamp())
+    earlier = history.openmetrics(series, NOON - timedelta(days=1))
+    assert not [one for one in parse_openmetrics(earlier) if one.samples]
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (timedelta(seconds=-30), "0 minutes"),
+        (timedelta(seconds=119), "1 minute"),
+        (timedelta(minutes=119, seconds=59), "119 minutes"),
+        (timedelta(hours=2), "2 hours"),
+        (timedelta(hours=47, minutes=59), "47 hours"),
+        (timedelta(hours=48), "2 days"),
+    ],
+)
+def test_a_length_is_in_the_largest_unit_of_which_it_has_two(span: timedelta, text: str) -> None:
+    assert history.length(span) == text
+
+
 def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
     past.add(NOON, {"User": 100, "<b>": 7})
     path = past.add(NOON + timedelta(days=3))
