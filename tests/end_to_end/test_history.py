@@ -285,12 +285,13 @@ def test_the_metrics_of_a_pipeline_that_never_applied_anything_and_of_one_in_the
     past.add(NOON, {}, outcome="failed", error="page-refused", exit_code=1)
     series = history.series_of(read_folder(past.folder, (), lambda: None).runs)
     assert [(one.entity_type, one.applied) for one in series] == [("", [])]
-    (metric,) = [one for one in parse_openmetrics(history.openmetrics(series, NOON)) if one.samples]
+    parse: Any = parse_openmetrics
+    (metric,) = [one for one in parse(history.openmetrics(series, NOON)) if one.samples]
     assert (metric.name, metric.type) == ("target_sprinto_last_run_timestamp_seconds", "gauge")
     (sample,) = metric.samples
     assert (sample.labels["outcome"], sample.value) == ("failed", NOON.timestamp())
     earlier = history.openmetrics(series, NOON - timedelta(days=1))
-    assert not [one for one in parse_openmetrics(earlier) if one.samples]
+    assert not [one for one in parse(earlier) if one.samples]
 
 
 @pytest.mark.parametrize(

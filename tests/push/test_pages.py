@@ -109,11 +109,12 @@ def test_the_origins_of_a_page_keep_no_more_bytes_than_its_json(kept: int, sizes
 def test_an_empty_builder_has_no_page() -> None:
     builder = PageBuilder()
     assert builder.flush() is None
-    assert not builder.holds_records
+    held = [builder.holds_records]
     builder.add("User", b"{}")
-    assert builder.holds_records
+    held.append(builder.holds_records)
     assert builder.flush()
-    assert not builder.holds_records
+    held.append(builder.holds_records)
+    assert held == [False, True, False]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 10, 45, 100])

@@ -145,12 +145,13 @@ def test_a_queue_is_idle_once_its_pages_are_accepted() -> None:
 
     sender, check = Held({}), within(SECONDS)
     queue = SendQueue(cast("PageSender", sender))
-    assert queue.is_idle
+    idle = [queue.is_idle]
     queue.put(Page(1, (Item("User", b"{}", None),)), check)
-    assert not queue.is_idle
+    idle.append(queue.is_idle)
     sender.may_end.set()
     queue.drain(check)
-    assert queue.is_idle
+    idle.append(queue.is_idle)
+    assert idle == [True, False, True]
     assert queue.progress() == RunProgress(pages=1, in_flight=0, retries=0, throttled_for=0.0)
     queue.close()
 
