@@ -233,6 +233,16 @@ def test_a_mistake_fails_before_a_session_is_opened(
             id="null in one record",
         ),
         pytest.param(
+            {
+                "employmentType": "'EMPLOYEE' if profile['lastName'] and profile['lastName'].lower()"
+                " else '' + profile['userType'].upper()"
+            },
+            PROFILE | {"userType": None, "lastName": None},
+            " (profile['userType'] is null)",
+            "Guard a value that may be null: `x.upper() if x else None",
+            id="two are null in one record",
+        ),
+        pytest.param(
             {},
             PROFILE | {"email": "s3cr3t", "userType": "employee"},
             "field 'workEmail' must be an email",
@@ -266,6 +276,8 @@ def test_a_record_that_fails_its_map_names_field_and_line(
     [
         ("number + status", "TypeError", "Convert the values to one type: `str(x)`, `int(x)` or `float(x)`."),
         ("profile.get('pay') * 1.1", "TypeError", "A number with a fraction is a decimal: `float(x) * 1.1`."),
+        ("profile.get('pay') + status", "TypeError", "Convert the values to one type: `str(x)`"),
+        ("status + 1.5", "TypeError", "Convert the values to one type: `str(x)`"),
         ("profile.get('nothing') + 'x'", "TypeError", "one that may be null by `x.upper() if x else None`."),
         ("config['x']", "KeyError", "`config` holds `stream_map_config`."),
         ("status.format(1)", "FeatureNotAvailable", "Only a part of Python is available: no lambda,"),

@@ -130,7 +130,9 @@ def test_a_failed_run_cannot_be_finished(door: FrontDoor, capsys: pytest.Capture
     assert capsys.readouterr().out == ""
 
 
-def test_a_callers_exception_discards_and_propagates(door: FrontDoor) -> None:
+def test_a_callers_exception_discards_and_propagates(
+    door: FrontDoor, caplog: pytest.LogCaptureFixture
+) -> None:
     def lines() -> Iterator[str]:
         yield from as_input(PAGE).decode().splitlines()
         door.wait_for_operation("push", responded=True)
@@ -140,6 +142,7 @@ def test_a_callers_exception_discards_and_propagates(door: FrontDoor) -> None:
     with pytest.raises(KeyboardInterrupt):
         target.process_lines(lines())  # type: ignore[arg-type] # lines are all it asks for
     assert door.session().state == "cancelled"
+    assert f"Session {door.session().id} was discarded; nothing was applied." in caplog.messages
 
 
 def test_a_failure_at_the_end_discards_and_raises(door: FrontDoor) -> None:

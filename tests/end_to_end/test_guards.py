@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_sprinto.errors import ExpectationNotMet
 from target_sprinto.sandbox import EntityRules, Readings
+from target_sprinto.singer import expectations
+from target_sprinto.singer.settings.settings import Expectation
 from tests.support.front_door import SCHEMA, SECRET, STATE, people, record
 from tests.support.receipts import change
 
@@ -162,6 +165,17 @@ def test_unique_numbers_are_compared_by_value(
     assert ("[expectation]" in finished.stderr) is same
 
 
+def test_only_a_limited_number_of_unique_values_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is for all entity types and fields together; the default's values would take 70 MB."""
+    monkeypatch.setattr(expectations, "MAX_UNIQUE_VALUES", 3)
+    wanted = {"people": Expectation(unique=["id", "badge"]), "teams": Expectation(unique=["id"])}
+    add = expectations.Expectations(wanted, {}).before(lambda *_: None)
+    add("people", b'{"id":1,"badge":2}')
+    add("people", b'{"id":2,"badge":null}')
+    with pytest.raises(ExpectationNotMet, match="at most 3 values in a run"):
+        add("teams", b'{"id":1}')
+
+
 def test_a_unique_field_that_no_record_has_fails_the_run(door: FrontDoor) -> None:
     expect = {"people": {"unique": ["nmae"]}}
     finished = door.run(people(3), expect=expect)
@@ -171,6 +185,12 @@ def test_a_unique_field_that_no_record_has_fails_the_run(door: FrontDoor) -> Non
     )
     assert "[expectation]" in finished.error
     assert door.operations() == []
+
+
+def test_a_unique_field_may_be_unknown_in_a_run_without_records_of_the_type(door: FrontDoor) -> None:
+    """An incremental run may have none: only `min_records` requires some."""
+    other = [SCHEMA | {"stream": "devices"}, record(1) | {"stream": "devices"}, STATE]
+    assert door.run([SCHEMA, *other], expect={"people": {"unique": ["badge"]}}).code == 0
 
 
 def test_a_unique_field_may_be_missing_if_the_schema_has_it(door: FrontDoor) -> None:

@@ -281,6 +281,34 @@ def test_prometheus_can_parse_the_metrics(door: FrontDoor, past: Past) -> None:
     assert 'outcome="interrupted"' in shown.stdout
 
 
+def test_the_metrics_of_a_pipeline_that_never_applied_anything_and_of_one_in_the_future(past: Past) -> None:
+    past.add(NOON, {}, outcome="failed", error="page-refused", exit_code=1)
+    series = history.series_of(read_folder(past.folder, (), lambda: None).runs)
+    assert [(one.entity_type, one.applied) for one in series] == [("", [])]
+    parse: Any = parse_openmetrics
+    (metric,) = [one for one in parse(history.openmetrics(series, NOON)) if one.samples]
+    assert (metric.name, metric.type) == ("target_sprinto_last_run_timestamp_seconds", "gauge")
+    (sample,) = metric.samples
+    assert (sample.labels["outcome"], sample.value) == ("failed", NOON.timestamp())
+    earlier = history.openmetrics(series, NOON - timedelta(days=1))
+    assert not [one for one in parse(earlier) if one.samples]
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (timedelta(seconds=-30), "0 minutes"),
+        (timedelta(seconds=119), "1 minute"),
+        (timedelta(minutes=119, seconds=59), "119 minutes"),
+        (timedelta(hours=2), "2 hours"),
+        (timedelta(hours=47, minutes=59), "47 hours"),
+        (timedelta(hours=48), "2 days"),
+    ],
+)
+def test_a_length_is_in_the_largest_unit_of_which_it_has_two(span: timedelta, text: str) -> None:
+    assert history.length(span) == text
+
+
 def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
     past.add(NOON, {"User": 100, "<b>": 7})
     path = past.add(NOON + timedelta(days=3))
@@ -340,6 +368,42 @@ def test_invalid_receipts_do_not_count_and_are_reported(door: FrontDoor, past: P
     assert " 100  " in shown.stdout
     assert "[receipt-format]" in shown.stderr
     assert "0002.json is not an intact receipt" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"number": 2', '"number": "2"', "is not a receipt that this version reads"),
+        (
+            '"ended_at": "',
+            '"ended_at": "soon ',
+            "contradicts itself: `started_at` or `ended_at` is not a time",
+        ),
+    ],
+)
+def test_a_receipt_with_a_field_of_another_kind_is_reported(
+    door: FrontDoor, past: Past, old: str, new: str, problem: str
+) -> None:
+    past.add(NOON)
+    path = past.add(NOON)
+    change(path, old, new)
+    shown = ask(door, "past")
+    assert " 100  " in shown.stdout
+    assert f"0002.json {problem}" in shown.stderr
+
+
+def test_an_unfinished_receipt_is_counted_unless_it_is_damaged(past: Past) -> None:
+    past.add(NOON)
+    path = past.add(NOON, outcome="unfinished", exit_code=None, number=None, previous=None)
+    unfinished = msgspec.structs.replace(document.parse(path, path.read_bytes()), ended_at=None)
+    path.write_bytes(b"".join(document.encode(unfinished)))
+    found = read_folder(past.folder, (), lambda: None)
+    assert (str(found), found.problems) == ("1 receipt, 1 unfinished, 0 other files", [])
+    path.write_bytes(path.read_bytes()[:-10])
+    found = read_folder(past.folder, (), lambda: None)
+    assert str(found) == "2 receipts, 0 unfinished, 0 other files"
+    (problem,) = found.problems
+    assert f"{path} is not an intact receipt" in problem
 
 
 def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:

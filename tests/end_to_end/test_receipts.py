@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_sprinto.receipts import chain
 from target_sprinto.receipts.document import published_schema
 from target_sprinto.sandbox import EntityRules, Readings
 from tests.support import closing
@@ -516,6 +518,19 @@ def test_a_folder_locked_for_long_is_reported(door: FrontDoor) -> None:
     (warning,) = [line for line in finished.stderr.splitlines() if "could not be locked" in line]
     assert "| WARNING" in warning
     assert receipt_of(door)["number"] == 1
+
+
+def test_a_folder_that_cannot_be_locked_is_reported_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on network file systems without locks: the receipt is written all the same."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with chain.locked(tmp_path, 60):
+        assert "could not be locked" in caplog.text
 
 
 def test_a_receipt_that_cannot_be_read_fails_the_next_run(door: FrontDoor) -> None:

@@ -166,6 +166,16 @@ UNEXPECTED: dict[str, Edit | Respond] = {
 }
 
 
+def test_a_page_accepted_by_another_session_fails_the_run(door: FrontDoor) -> None:
+    another = Edit(lambda response: response | {"session_id": "another"})
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=another))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "The response to page 1 names another session." in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
 @pytest.mark.parametrize("what", UNEXPECTED)
 def test_undocumented_responses_are_never_success(door: FrontDoor, what: str) -> None:
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=UNEXPECTED[what]))

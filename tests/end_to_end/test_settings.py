@@ -49,6 +49,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a timeout of 0": ({"request_timeout_seconds": 0}, "`request_timeout_seconds` must be more than 0"),
     "entity types in a list": ({"entity_types": ["User"]}, "`entity_types` must be object"),
     "an empty entity type": ({"entity_types": {"people": " "}}, "no entity type for stream 'people'"),
+    "an entity type that is too long": (
+        {"entity_types": {"people": "x" * 256}},
+        "`entity_types` has a name over 255 characters for stream 'people'",
+    ),
     "expect in a number": ({"expect": {"User": 5}}, "`expect.User` must be object"),
     "an expectation that is a word": (
         {"expect": {"User": {"min_records": "x"}}},

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import Head, Link, Pipeline, broken_links, last_of
+from target_sprinto.receipts.errors import SignatureInvalid
 from tests.support.commands import DOCS, blocks
 from tests.support.front_door import SCHEMA, FrontDoor, end_of_input, feed, people, state_line
 from tests.support.receipts import change, read_receipt, receipt_of
@@ -317,6 +318,44 @@ def test_an_edited_envelope_is_rejected(door: FrontDoor) -> None:
     ):
         path.write_text(changed)
         check_failed(verify(door), "receipt-signature")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"_type": "https://in-toto.io/Statement/v0.1"},
+        {"predicateType": "https://slsa.dev/provenance/v1"},
+        {"subject": []},
+        {"subject": [{"name": "receipt.json"}]},
+        {"predicate": None},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_the_same_key_may_sign_other_statements_which_prove_no_receipt(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    key, path, content = Ed25519PrivateKey.generate(), tmp_path / "receipt.json", b"{}"
+    statement = {
+        "_type": signing.STATEMENT_TYPE,
+        "subject": [{"name": path.name, "digest": {"sha256": hashlib.sha256(content).hexdigest()}}],
+        "predicateType": signing.PREDICATE_TYPE,
+        "predicate": {},
+    }
+
+    def signer(statement: dict[str, Any]) -> str:
+        payload = json.dumps(statement).encode()
+        signature = key.sign(signing.pre_authentication_encoding(payload))
+        envelope = {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": signing.PAYLOAD_TYPE,
+            "signatures": [{"keyid": "", "sig": base64.b64encode(signature).decode()}],
+        }
+        signing.envelope_path(path).write_text(json.dumps(envelope))
+        return signing.require_signed(path, content, [key.public_key()])
+
+    assert signer(statement) == signing.keys().id_of(key)
+    with pytest.raises(SignatureInvalid, match="not about a receipt that this version reads"):
+        signer(statement | changed)
 
 
 def test_an_envelope_of_another_receipt_is_rejected(door: FrontDoor) -> None:

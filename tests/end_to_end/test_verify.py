@@ -147,13 +147,13 @@ def test_the_same_rejects_are_accepted(door: FrontDoor) -> None:
     check_ok(verify(door, on_invalid_record="divert"), "OK: the same 2 pages, 122 people")
 
 
-def test_an_additional_rejected_record_is_reported(door: FrontDoor) -> None:
+def test_the_first_of_several_additional_rejected_records_is_reported(door: FrontDoor) -> None:
     divert(door)
     with (door.folder / "tap.singer").open("ab") as tap:
-        tap.write(as_input([record(123, name=8)]))
+        tap.write(as_input([record(123, name=8), record(124, name=8)]))
     finished = verify(door, on_invalid_record="divert")
     check_differs(
-        finished, "reject 2 records here and rejected 1 in the run", "input line 126 [invalid-record]"
+        finished, "reject 3 records here and rejected 1 in the run", "input line 126 [invalid-record]"
     )
 
 
@@ -269,6 +269,15 @@ def test_edited_counts_or_digests_contradict_the_receipt(door: FrontDoor) -> Non
     check_differs(verify(door), "is not a receipt that this version reads", code="receipt")
     path.write_bytes(whole)
     digest = re.search(rb'"entities":150,"sha256":"([0-9a-f]+)', whole)
+    assert digest
+    change(path, digest[1].decode(), "0" * 64)
+    check_differs(verify(door), "The receipt contradicts itself")
+
+
+def test_an_edited_digest_contradicts_the_receipt_of_a_failed_run(door: FrontDoor) -> None:
+    run(door, [*people(250)[:-1], b"{"], code=1)
+    path = door.folder / "receipt.json"
+    digest = re.search(rb'"entities":200,"sha256":"([0-9a-f]+)', path.read_bytes())
     assert digest
     change(path, digest[1].decode(), "0" * 64)
     check_differs(verify(door), "The receipt contradicts itself")

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import time
 from collections import Counter
 from itertools import chain, combinations, product
+from typing import TYPE_CHECKING, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_sprinto.push.errors import CountMismatch, RunEnded
 from target_sprinto.push.protocol.in_doubt import committed_pages
+from target_sprinto.push.protocol.lifecycle import OnCountMismatch
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.retries import RetryPolicy
+from target_sprinto.push.run.staged_pages import StagedPages
+from target_sprinto.push.timing import Timings
+
+if TYPE_CHECKING:
+    from target_sprinto.push.api_calls import ApiClient
 
 COUNTS = st.dictionaries(st.sampled_from(["User", "Device"]), st.integers(1, 4), min_size=1)
 
@@ -112,3 +124,63 @@ def test_many_resent_pages_are_resolved_quickly() -> None:
     assert committed_pages({}, {"User": 100}, [{"User": 100}], resent=resent) is None
     assert committed_pages({}, {"User": 99}, [{"User": 99}], resent=resent) == frozenset({0})
     assert committed_pages({}, {}, [{"User": 100}], resent=resent) == frozenset()
+
+
+class Counts:
+    """A client whose status shows each of these counts in turn, and the last one from then on."""
+
+    timings = Timings(recheck_interval=0.01)
+
+    def __init__(self, *counts: int) -> None:
+        self.left = list(counts)
+
+    def session_status(self, session_id: str, _: RetryPolicy) -> SessionStatus:
+        count = self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        return SessionStatus(session_id, "active", accepted_records_by_entity={"User": count})
+
+
+def staged(*counts: int, on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD) -> StagedPages:
+    client = cast("ApiClient", Counts(*counts))
+    made = StagedPages(client, "session", RetryPolicy(), lambda _: None, on_count_mismatch)
+    made.accepted["User"] = 4
+    return made
+
+
+@pytest.mark.parametrize("counts", [(4,), (3, 4), (0, 3, 4)])
+def test_a_resent_page_is_confirmed_by_two_equal_counts(counts: tuple[int, ...]) -> None:
+    pages = staged(*counts, 4, 4)
+    pages.confirm_resent(time.monotonic())
+    assert not pages.late_copy_possible
+    assert len(cast("Counts", pages.client).left) == 1
+
+
+@pytest.mark.parametrize("counts", [(8,), (4, 8), (3, 8), (4, 3)])
+def test_counts_that_a_resent_page_cannot_have_are_a_mismatch(counts: tuple[int, ...]) -> None:
+    with pytest.raises(CountMismatch, match="but this run sent 4 User") as caught:
+        staged(*counts).confirm_resent(time.monotonic())
+    assert caught.value.temporary
+
+
+@pytest.mark.parametrize("counts", [(8,), (4, 8)])
+def test_a_mismatch_that_the_user_applies_is_left_to_the_check_before_the_close(
+    counts: tuple[int, ...],
+) -> None:
+    pages = staged(*counts, on_count_mismatch=OnCountMismatch.APPLY)
+    pages.confirm_resent(time.monotonic())
+    assert pages.late_copy_possible
+
+
+def test_counts_that_stay_below_are_left_to_the_check_before_the_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Counts, "timings", Timings(recheck_interval=0.01, max_count_lag=0.0))
+    pages = staged(3)
+    pages.confirm_resent(time.monotonic())
+    assert pages.late_copy_possible
+
+
+def test_a_run_that_ends_confirms_nothing_more() -> None:
+    pages = staged(3)
+    pages.retry_policy.cancelled.set()
+    with pytest.raises(RunEnded):
+        pages.confirm_resent(time.monotonic())

@@ -107,7 +107,14 @@ def test_the_origins_of_a_page_keep_no_more_bytes_than_its_json(kept: int, sizes
 
 
 def test_an_empty_builder_has_no_page() -> None:
-    assert PageBuilder().flush() is None
+    builder = PageBuilder()
+    assert builder.flush() is None
+    held = [builder.holds_records]
+    builder.add("User", b"{}")
+    held.append(builder.holds_records)
+    assert builder.flush()
+    held.append(builder.holds_records)
+    assert held == [False, True, False]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 10, 45, 100])

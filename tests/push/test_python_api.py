@@ -518,7 +518,7 @@ class Text(str):
 
 
 def test_records_arrive_unchanged(client: SprintoClient, sandbox: FaultySandbox, integration_id: str) -> None:
-    offset = timezone(timedelta(hours=5, minutes=30))
+    offset = timezone(timedelta(hours=5, minutes=45))
     record = {
         "decimal": Decimal("1.10"),
         "long": Decimal("3.14159265358979323846264338327950288"),
@@ -540,7 +540,7 @@ def test_records_arrive_unchanged(client: SprintoClient, sandbox: FaultySandbox,
         "long": Decimal("3.14159265358979323846264338327950288"),
         "big": 2**70,
         "float": Decimal("0.1"),
-        "at": "2026-11-21T09:30:00.000250+05:30",
+        "at": "2026-11-21T09:30:00.000250+05:45",
         "naive": "2026-11-21T09:30:00",
         "on": "2026-11-21",
         "uuid": "00000000-0000-0000-0000-000000000001",
@@ -586,6 +586,13 @@ class InBerlin(tzinfo):
         return "Berlin"
 
 
+class Nowhere(InBerlin):
+    """A time zone whose offset Python rejects."""
+
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        return timedelta(days=1)
+
+
 @pytest.mark.parametrize(
     ("record", "field", "issue"),
     [
@@ -605,6 +612,7 @@ class InBerlin(tzinfo):
         ({"other": SECRET}, "id", "it is missing"),
         ({"a": Repeated()}, "a", "a key of it occurs twice"),
         ({"a": time_of_day(9, tzinfo=InBerlin())}, "a", "its UTC offset depends on a date"),
+        ({"a": datetime(2026, 11, 21, tzinfo=Nowhere())}, "a", "its time zone has no valid UTC offset"),
     ],
 )
 def test_an_unserializable_record_is_named_but_not_shown(
@@ -619,7 +627,8 @@ def test_an_unserializable_record_is_named_but_not_shown(
         run.push("people", [{"id": 1}, {"id": 2}, record], key="id" if field == "id" else ())
     assert (caught.value.index, caught.value.field) == (2, field)
     assert issue in str(caught.value)
-    assert "In push 2" in str(caught.value)
+    where = f"field {field!r} of the record" if field else "the record"
+    assert f"In push 2, {where} at index 2 cannot be sent: " in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
@@ -784,7 +793,21 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
         added,
         {
             "entity_type": NO_TEXT,
-            "body": [None, True, 5, NAN, "", "{}", b"", b"[{}]", b"null", b"{} ", bytearray(b"{}"), {}],
+            "body": [
+                None,
+                True,
+                5,
+                NAN,
+                "",
+                "{}",
+                b"",
+                b"[{}]",
+                b"null",
+                b" {}",
+                b"{} ",
+                bytearray(b"{}"),
+                {},
+            ],
             "key": [[1], {}, {1}, ("a", [1])],
         },
     ),

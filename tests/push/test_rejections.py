@@ -8,7 +8,7 @@ import pytest
 from target_sprinto.push.errors import PageRefused
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.protocol.rejections import describe_rejection
+from target_sprinto.push.protocol.rejections import describe_rejection, no_field
 
 SCHEMA = {
     "properties": {
@@ -79,6 +79,34 @@ def test_a_field_is_called_unknown_only_if_the_response_names_one(field: object,
     details = ({"entity_type": "User", "index": 0, "field": field, "issue": "x"},)
     error = describe_rejection(page({"a": 1}), PageRefused("x", details=details), FIELDS.find)
     assert ("a field that the run does not know" in str(error)) is known
+
+
+@pytest.mark.parametrize(
+    ("record", "spelt", "shown"),
+    [
+        ({"badge": 1}, "badge", True),
+        ({"badge": "Zoe"}, "Zoe", False),
+        ({"zoe@example.com": 1}, "zoe@example.com", False),
+        ({"b" * 41: 1}, "b" * 41, False),
+    ],
+)
+def test_without_a_schema_only_names_of_the_records_own_fields_are_shown(
+    record: dict[str, Any], spelt: str, *, shown: bool
+) -> None:
+    """Any other text may be a value, and so may the key of a mapping from email addresses."""
+    details = ({"entity_type": "User", "index": 0, "field": spelt, "rule": "type"},)
+    error = describe_rejection(page(record), PageRefused("x", details=details), no_field)
+    assert (spelt in str(error)) is shown
+    assert "has the wrong type (rule 'type')" in str(error)
+
+
+def test_the_problems_of_a_record_that_are_not_shown_are_counted() -> None:
+    details = tuple(
+        {"entity_type": "User", "index": 0, "field": field, "rule": "type"} for field in ["a"] * 5
+    )
+    error = describe_rejection(page({"a": 1}), PageRefused("x", details=details), FIELDS.find)
+    assert str(error).count("'a' has the wrong type") == 3
+    assert ", and 2 problems more." in str(error)
 
 
 def test_the_response_is_attached_but_not_in_the_text() -> None:

@@ -67,6 +67,12 @@ def test_503_means_not_performed_only_with_retry_after(operation: Operation[Any]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+def test_407_is_the_proxys_refusal(operation: Operation[Any]) -> None:
+    with pytest.raises(errors.ProxyRefused, match="asks for a login"):
+        read(operation, 407)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("status", IN_DOUBT)
 def test_other_statuses_are_in_doubt(operation: Operation[Any], status: int) -> None:
     with pytest.raises(errors.ApiError) as caught:
@@ -119,6 +125,19 @@ def test_error_details_are_read_from_both_places(place: str) -> None:
     assert caught.value.details == (detail,)
 
 
+def test_a_response_of_over_two_million_bytes_is_not_decoded() -> None:
+    status = b'{"id":"s","state":"active"}'.ljust(2_000_000)
+    assert isinstance(read(STATUS, 200, status), SessionStatus)
+    with pytest.raises(errors.UnexpectedResponse, match="up to 2,000,000 are read"):
+        read(STATUS, 200, status + b" ")
+    refusal = b'{"validation_errors":[{"index":0}]}'.ljust(2_000_000)
+    for body, details in ((refusal, ({"index": 0},)), (refusal + b" ", ())):
+        with pytest.raises(errors.PageRefused) as caught:
+            read(PUSH, 400, body)
+        assert caught.value.details == details
+        assert caught.value.response == body
+
+
 @pytest.mark.parametrize("text", ["", "k3y of Zoe", "a\nb", "x" * 300])
 @pytest.mark.parametrize("name", ["id", "state"])
 def test_an_invalid_id_or_state_is_unexpected_and_not_quoted(name: str, text: str) -> None:
@@ -144,6 +163,13 @@ def test_missing_counts_are_an_error() -> None:
     assert SessionStatus(id="s", state="active", accepted_records_by_entity={"a": 0, "b": 1}).counts() == {
         "b": 1
     }
+
+
+def test_a_status_may_count_ten_thousand_entity_types() -> None:
+    counts = {f"Type{number}": 1 for number in range(10_000)}
+    assert SessionStatus("s", "active", accepted_records_by_entity=counts).counts() == counts
+    with pytest.raises(errors.UnexpectedResponse, match="more than 10,000 entity types"):
+        SessionStatus("s", "active", accepted_records_by_entity=counts | {"more": 0}).counts()
 
 
 AT_ONCE = """

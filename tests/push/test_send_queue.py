@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from target_sprinto.push.errors import ResponseLost
 from target_sprinto.push.protocol.find_rejects import Split, SubPage
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.run.send_queue import SendQueue
+from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import Accepted, InDoubt, Retry
 
 if TYPE_CHECKING:
@@ -121,6 +121,39 @@ def test_every_page_is_accepted_exactly_once(
     assert sorted(map(id, sender.accepted)) == sorted(map(id, items))
     if one_key or parallel == 1:
         assert list(map(id, sender.accepted)) == list(map(id, items))
+
+
+def test_the_parts_of_a_resent_page_are_confirmed_by_the_counts_before_the_close() -> None:
+    """They are no copies of the lost page, which may still arrive."""
+    sender, check = Sender({1: [("stale", 0.0), ("divided", 0.0)]}), within(SECONDS)
+    queue = SendQueue(cast("PageSender", sender), 2)
+    for number in (1, 2):
+        queue.put(Page(number, tuple(Item("User", b"{}", at, (number, at)) for at in range(4))), check)
+    queue.drain(check)
+    queue.close()
+    assert len(sender.accepted) == 8
+    assert (sender.staged.late_copy_possible, sender.staged.confirmed) == (True, 0)
+
+
+def test_a_queue_is_idle_once_its_pages_are_accepted() -> None:
+    class Held(Sender):
+        may_end = threading.Event()
+
+        def send(self, open_page: PendingPage) -> SendOutcome:
+            assert self.may_end.wait(SECONDS)
+            return super().send(open_page)
+
+    sender, check = Held({}), within(SECONDS)
+    queue = SendQueue(cast("PageSender", sender))
+    idle = [queue.is_idle]
+    queue.put(Page(1, (Item("User", b"{}", None),)), check)
+    idle.append(queue.is_idle)
+    sender.may_end.set()
+    queue.drain(check)
+    idle.append(queue.is_idle)
+    assert idle == [True, False, True]
+    assert queue.progress() == RunProgress(pages=1, in_flight=0, retries=0, throttled_for=0.0)
+    queue.close()
 
 
 def test_an_accepted_page_is_kept_by_no_thread() -> None:

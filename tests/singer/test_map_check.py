@@ -62,6 +62,7 @@ def failure(expression: str, target: str = "name") -> MapFailed:
             "record['Last Day']",
             "Is 'Last Working Day' meant? If the tap may leave it out, write `record.get('Last Day')`.",
         ),
+        ("ACTIVE or No", "reads a field that may be missing"),
         ("No", '"str(No)"'),
         ("id", '"str(id) if id is not None else None"'),
     ],
@@ -95,7 +96,7 @@ def test_a_hint_names_the_target_of_a_renamed_key(expression: str, target: str) 
     assert f'"__key_properties__": ["{target}"]' in caught.value.hint
 
 
-@pytest.mark.parametrize("expression", ["active = 'Y'", 'the "best"', "it's"])
+@pytest.mark.parametrize("expression", ["active = 'Y'", 'the "best"', "it's", "a\x1b b"])
 def test_quotes_are_suggested_only_if_they_suffice(expression: str) -> None:
     assert failure(expression).hint == "Correct it."
 

@@ -470,6 +470,17 @@ def test_unusual_records_are_left_to_the_sdks_mapper(raw: bytes) -> None:
     assert writer.write(raw) is None
 
 
+def test_a_text_too_long_for_the_sdks_mapper_is_left_to_it() -> None:
+    """It then fails as with the mapper alone, whether or not the record takes the fast path."""
+    stream_map, rule = maps_of({"new": "f'{first}'"})
+    writer = record_writer(stream_map, rule, list(FIELDS))
+    assert writer is not None
+    fits, too_long = (b'{"id": "a", "first": "%b"}' % (b"b" * count) for count in (100_000, 100_001))
+    assert meaning(writer.write(fits) or b"") == meaning(mapped_by_the_sdk(stream_map, rule, fits) or b"")
+    assert mapped_by_the_sdk(stream_map, rule, too_long) is None
+    assert writer.write(too_long) is None
+
+
 def test_a_missing_field_is_null_only_for_record_get() -> None:
     stream_map, rule = maps_of({"new": "record.get('first')", "other": "str(record['first'])"})
     writer = record_writer(stream_map, rule, list(FIELDS))
