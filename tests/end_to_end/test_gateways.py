@@ -158,7 +158,14 @@ def test_a_connection_closed_in_the_handshake_is_reported_clearly(door: FrontDoo
 
 
 @pytest.mark.parametrize(
-    "url", ["http://user:s3cr3t@", "http://user:s3#cr3t@proxy:8080", "http://user:s3/cr3t@proxy"]
+    "url",
+    [
+        "http://user:s3cr3t@",
+        "http://user:s3#cr3t@proxy:8080",
+        "http://user:s3/cr3t@proxy",
+        "http://user:s3cr3t%E2%82%AC@127.0.0.1:9",
+        "http://user:s3cr3t@127.0.0.1:99999",
+    ],
 )
 def test_an_invalid_proxy_url_is_reported_without_its_password(door: FrontDoor, url: str) -> None:
     env = {"HTTPS_PROXY": url, "NO_PROXY": "", "no_proxy": ""}

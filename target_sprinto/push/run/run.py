@@ -65,6 +65,7 @@ class Run:
         self._entity_keys: dict[str, tuple[str, ...]] = {}
         self._entity_types: set[str] = set()
         self._failure: BaseException | None = None
+        self._phase = self._session.run_phase
         self._use = ExclusiveUse()
         self._reading = 0
         self._aborted_by: int | None = None
@@ -170,7 +171,7 @@ class Run:
         origin_bytes: int = 0,
     ) -> None:
         """Like `add`, but for arguments that are known to be valid: they are not checked."""
-        if self._session.phase not in _TAKES_RECORDS:
+        if self._phase.current not in _TAKES_RECORDS:
             self._require_unfinished()
         if page := self._builder.add(entity_type, body, origin, key, origin_bytes):
             self._send_page(page)

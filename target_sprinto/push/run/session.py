@@ -57,7 +57,7 @@ class RunSession:
     """At most one session. A partly filled page of `builder` may be sent to keep the session alive."""
 
     def __init__(self, client: ApiClient, builder: PageBuilder, options: RunOptions) -> None:
-        self._phase = RunPhase()
+        self.run_phase = RunPhase()
         self.result: RunResult | None = None
         self._client = client
         self._builder = builder
@@ -69,7 +69,7 @@ class RunSession:
     @property
     def phase(self) -> Phase:
         """How far the run has come."""
-        return self._phase.current
+        return self.run_phase.current
 
     @property
     def open_id(self) -> str | None:
@@ -106,7 +106,7 @@ class RunSession:
         )
         self._transition(Event.FIRST_PAGE)
         try:
-            with self._phase.unless_aborted():
+            with self.run_phase.unless_aborted():
                 session = self._opening.wait(self._interrupted)
         except ApiError as failure:
             if failure.outcome is Outcome.NOT_PERFORMED:
@@ -132,8 +132,8 @@ class RunSession:
         queue = SendQueue(sender, options.max_parallel_pages)
         keep_alive = KeepAlive(self._client, session, self._retry_policy, self._interrupted)
         opened = _OpenSession(session, sender, queue, keep_alive)
-        with self._phase.lock:
-            self._phase.move(Event.CREATED)
+        with self.run_phase.lock:
+            self.run_phase.move(Event.CREATED)
             self._open = opened
         options.observer.on_phase(Phase.OPEN)
         options.observer.on_session(session)
@@ -175,7 +175,7 @@ class RunSession:
         )
         quiet_seconds = self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
         with processing_limits_retries():
-            with self._phase.unless_aborted():
+            with self.run_phase.unless_aborted():
                 if self._options.finish is Finish.APPLY:
                     wait_for_other_sessions(staged, limit)
                 status = staged.reconcile(quiet_seconds)
@@ -207,7 +207,7 @@ class RunSession:
 
     def abort(self, deadline: Deadline) -> RunResult:
         """End the run without applying it; see `Run.abort`."""
-        self._phase.abort()
+        self.run_phase.abort()
         self._retry_policy.cancelled.set()
         if self.phase is Phase.OPENING:
             self._resolve_opening(deadline)
@@ -279,17 +279,17 @@ class RunSession:
     def _interrupted(self) -> None:
         """Raise if the run was interrupted, or if another thread has called `abort`."""
         self._options.interrupted()
-        self._phase.require_not_aborted()
+        self.run_phase.require_not_aborted()
 
     def _end(self, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = "") -> RunResult:
-        with self._phase.lock:
+        with self.run_phase.lock:
             was_ended = self.phase is Phase.ENDED
             # `abort` may come after the close, before the session is known to be applied.
             if was_ended and outcome is not RunOutcome.APPLIED:
                 raise ended_elsewhere()
             result = self.result = self._result(outcome, expires_at, sentence)
             if not was_ended:
-                self._phase.move(Event.SETTLED)
+                self.run_phase.move(Event.SETTLED)
         if not was_ended:
             self._options.observer.on_phase(Phase.ENDED)
         return result
@@ -302,4 +302,4 @@ class RunSession:
         return RunResult(outcome, self._open.session.id, accepted, staged.pages, expires_at, sentence)
 
     def _transition(self, event: Event) -> None:
-        self._options.observer.on_phase(self._phase.move(event))
+        self._options.observer.on_phase(self.run_phase.move(event))

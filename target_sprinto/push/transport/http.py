@@ -119,14 +119,19 @@ def _require_usable_ca(verify: object) -> None:
 
 
 def _require_usable_proxy(url: str | None) -> None:
-    """Raise ConfigError for a proxy's URL without a host. It is not shown, as it may contain a password."""
+    """Raise ConfigError for a proxy's URL that cannot be used. It is not shown: it may contain a password."""
     try:
-        if url is None or urllib3.util.parse_url(url).host:
+        if url is None:
             return
-    except urllib3.exceptions.LocationParseError:
+        # A proxy's login is sent as Latin-1.
+        "".join(requests.utils.get_auth_from_url(url)).encode("latin-1")
+        if urllib3.util.parse_url(url).host:
+            return
+    except (urllib3.exceptions.LocationParseError, UnicodeEncodeError):
         pass
     raise errors.ConfigError(
-        "The proxy's URL, in HTTPS_PROXY or ALL_PROXY, names no host.",
+        "The proxy's URL, in HTTPS_PROXY or ALL_PROXY, has no host, an invalid port, or a login that is not"
+        " Latin-1.",
         "Write http://user:password@host:port, with `#`, `/` and `@` in the password percent-encoded.",
     )
 
