@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from target_sprinto.push.errors import SprintoError
@@ -63,7 +64,8 @@ class ReceiptVerifier(OfflineRun):
         in_run = [one for one in self._receipt.rejects if one.rejected_by == "target"]
         here, there = ([(one.line, one.place, one.code) for one in those] for those in (rejected, in_run))
         if here != there:
-            line, place, code = min(set(here) ^ set(there), default=(0, "", ""))
+            more, fewer = Counter(here) - Counter(there), Counter(there) - Counter(here)
+            line, place, code = min(more | fewer, default=(0, "", ""))
             where = f"input line {line}{f', {place}' if place else ''}"
             raise ReceiptDiffers(
                 "All pages are the same, but target-sprinto's own checks reject"

@@ -30,11 +30,16 @@ def lock(directory: Path) -> None:
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fcntl.flock(os.open(directory, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataUnusable(f"{directory} is in use by another sandbox") from None
+        folder = os.open(directory, os.O_RDONLY)
     except OSError as problem:
         raise _unusable(directory, problem) from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataUnusable(f"{directory} is in use by another sandbox") from None
+    except OSError:
+        # This file system has no locks, or not for folders (NFS).
+        os.close(folder)
 
 
 def save(directory: Path, integrations: Mapping[str, IntegrationState]) -> None:

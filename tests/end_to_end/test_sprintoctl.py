@@ -250,6 +250,17 @@ def test_a_throttled_check_names_no_setting_of_a_run(door: FrontDoor) -> None:
     assert "retry_timeout_seconds" not in finished.stderr
 
 
+def until_read(pipe: Path) -> None:
+    """Wait until a process opens the pipe for reading; it stays blocked, as nothing is written."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with suppress(OSError):
+            os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            return
+        time.sleep(0.01)
+    raise TimeoutError(pipe)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -266,8 +277,11 @@ def test_a_signal_ends_a_command_that_waits_for_a_pipe(door: FrontDoor, words: t
     os.mkfifo(door.folder / "pipe")
     (door.folder / "input.singer").write_bytes(as_input([SCHEMA]))
     process = door.start(*words, program="sprintoctl")
-    # As no other process opens the pipe, there is no event to wait for.
-    time.sleep(1)
+    if "pipe" in words:
+        until_read(door.folder / "pipe")
+    else:
+        # Nothing shows that it reads from stdin.
+        time.sleep(1)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 143
     finished = door.finish(process, None)

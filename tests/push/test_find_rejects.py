@@ -103,3 +103,47 @@ def test_learned_index_conventions_save_requests(within: str, base: int) -> None
         requests.append(sprinto.requests)
     # The page, and the page without the named records.
     assert requests[-3:] == [2, 2, 2]
+
+
+def page_of(*entity_types: str) -> Page:
+    return Page(1, tuple(Item(name, b"{}", number) for number, name in enumerate(entity_types)))
+
+
+def test_a_response_that_names_every_record_leaves_no_empty_page_to_send() -> None:
+    page = page_of("User", "User", "User")
+    details: tuple[dict[str, object], ...] = tuple({"entity_type": "User", "index": at} for at in range(3))
+    assert IndexConventions().match(page, details) == []
+    split = split_rejected(
+        SubPage(page, FirstRejection(page, details)),
+        PageRefused("", details=details),
+        IndexConventions(),
+        no_field,
+    )
+    assert [len(part.page.items) for part in split.parts] == [1, 2]
+
+
+@pytest.mark.parametrize("index", [True, False, "1", 1.0, None, -1, 99])
+def test_an_invalid_index_names_no_record(index: object) -> None:
+    details = [{"entity_type": "User", "index": index}]
+    assert IndexConventions().match(page_of("User", "User", "User"), details) == []
+
+
+def test_an_index_without_a_type_is_the_pages_if_it_has_several_types() -> None:
+    found = IndexConventions().match(page_of("User", "Device", "User"), [{"index": 2}])
+    assert [item.origin for item, _ in found] == [1]
+    # By type, the page's third item is the Device.
+    found = IndexConventions().match(page_of("User", "User", "User"), [{"index": 2}])
+    assert [item.origin for item, _ in found] == [2]
+
+
+def test_the_first_record_can_be_named() -> None:
+    found = IndexConventions().match(page_of("User", "User"), [{"entity_type": "User", "index": 0}])
+    assert [item.origin for item, _ in found] == [0]
+
+
+def test_conventions_that_all_contradict_the_responses_are_kept() -> None:
+    conventions = IndexConventions()
+    page = page_of("User", "User", "User")
+    details = [{"entity_type": "User", "index": 1}]
+    conventions.rule_out(FirstRejection(page, details), page)
+    assert conventions.match(page, details)

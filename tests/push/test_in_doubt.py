@@ -184,3 +184,7 @@ def test_a_run_that_ends_confirms_nothing_more() -> None:
     pages.retry_policy.cancelled.set()
     with pytest.raises(RunEnded):
         pages.confirm_resent(time.monotonic())
+
+
+def test_a_resent_page_may_land_only_once_more() -> None:
+    assert committed_pages({}, {"User": 6}, [{"User": 6}], resent=[{"User": 3}]) == frozenset({0})

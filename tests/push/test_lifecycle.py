@@ -129,3 +129,24 @@ def test_nothing_applied_is_reported_only_if_documented(state: str) -> None:
 def test_keep_alive_interval(timeout: object, interval: float) -> None:
     session = SessionStatus("s", "active", inactivity_timeout_seconds=timeout)
     assert keep_alive_interval(session, 240) == interval
+
+
+@pytest.mark.parametrize(
+    ("accepted", "verdict"),
+    [
+        ({"User": 3, "Device": 1}, Comparison.EQUAL),
+        ({"User": 2, "Device": 1}, Comparison.BELOW),
+        ({"User": 3}, Comparison.BELOW),
+        ({}, Comparison.BELOW),
+        ({"User": 4}, Comparison.DIFFERENT),
+        ({"User": 2, "Vendor": 1}, Comparison.DIFFERENT),
+    ],
+)
+def test_each_comparison(accepted: dict[str, int], verdict: Comparison) -> None:
+    assert compare_counts({"User": 3, "Device": 1}, accepted) is verdict
+
+
+def test_a_third_of_the_inactivity_timeout_is_the_interval_just_below_the_limit() -> None:
+    for timeout, interval in [(719, 719 / 3), (720, 240), (721, 240), (1, 1 / 3)]:
+        status = SessionStatus("s", "active", inactivity_timeout_seconds=timeout)
+        assert keep_alive_interval(status, 240) == interval

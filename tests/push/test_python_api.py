@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from datetime import time as time_of_day
 from decimal import Decimal
+from enum import IntEnum
 from importlib import metadata
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,6 +47,7 @@ from target_sprinto.push.errors import (
     Unauthorized,
     UnserializableRecord,
 )
+from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
@@ -945,3 +947,11 @@ def test_the_package_exports_what_a_program_needs() -> None:
     assert issubclass(UnserializableRecord, SprintoError)
     with pytest.raises(AttributeError):
         _ = target_sprinto.Nothing  # type: ignore[attr-defined] # that is the point
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+def test_a_subclass_of_int_is_sent_as_its_number() -> None:
+    assert [body for body, _, _ in encoded([{"level": Level.HIGH}], 1, ())] == [b'{"level":3}']

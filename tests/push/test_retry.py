@@ -110,3 +110,8 @@ def test_the_longest_requested_wait_applies() -> None:
     throttle.slow_down(0, 1, 60)
     throttle.slow_down(0, 2, 1)
     assert throttle.not_before == 61
+
+
+@pytest.mark.parametrize("value", ["3, 5", "5, 3", "5, soon"])
+def test_the_longest_of_several_waits_counts(value: str) -> None:
+    assert parse_retry_after(value) == 5

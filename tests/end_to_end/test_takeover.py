@@ -1,4 +1,4 @@
-"""Edges of finding out whose session is in the way: none of them is reached by the default suite."""
+"""Whose session is in the way, what may be taken over, and a session that expires while the tap is silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records a final STATE covers: cases that the neighbouring tables lack (`test_final_state.py`)."""
+"""Which records a final STATE covers: partitions, renamed streams, and values that cannot be compared."""
 
 from __future__ import annotations
 
