@@ -10,7 +10,6 @@ neither sent nor read is not checked.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, cast
@@ -36,8 +35,6 @@ LEFT_OUT = b""
 
 _UNSUITABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 """Errors that an arbitrary map may cause while a plan is made."""
-
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class RecordWriter:
@@ -70,14 +67,11 @@ class RecordWriter:
             for name, attribute in compiler.attributes.items()
             if name not in fields and not rule.drops_others
         ]
+        # Checks skipped fields too, even for lone surrogates.
         self._decode = msgspec.json.Decoder(read).decode
-        self._skips = rule.drops_others or bool(rule.removed)
 
     def write(self, raw: bytes) -> bytes | None:
         """The mapped record as JSON, LEFT_OUT, or None in doubt."""
-        if self._skips and b"\\u" in raw and _SURROGATE.search(raw):
-            # A skipped field may contain a lone surrogate.
-            return None
         try:
             read = self._decode(raw)
             if self._mark is not None and (mark := self._mark(read)) is not UNSET and mark != NULL:
