@@ -40,7 +40,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Output one J
 
 
 class Number(click.FloatRange):
-    """A finite number within limits; click compares NaN with neither."""
+    """A finite number within limits; click accepts NaN within any."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's own
         """Raises BadParameter."""

@@ -90,7 +90,7 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
 
 
 def _require_receipt_possible(settings: Settings) -> None:
-    """Raise what a run would raise for its signing key, or for a folder that takes no receipt."""
+    """Raise what a run would raise for its signing key, or for a folder in which no file can be created."""
     if settings.receipt_key_file is not None:
         signing.keys().read_private(settings.receipt_key_file)
     if settings.report_path is not None:

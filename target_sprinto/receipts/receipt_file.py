@@ -37,9 +37,14 @@ class Applied(NamedTuple):
     receipt: str
 
 
+def _is_file(requested: Path) -> bool:
+    """Whether a receipt's path names a file; otherwise it is a folder."""
+    return requested.suffix.lower() == ".json"
+
+
 def require_writable(requested: Path) -> None:
-    """Raise ReceiptNotWritten if the receipt's folder takes no file, as far as permissions show."""
-    folder = requested.parent if requested.suffix.lower() == ".json" else requested
+    """Raise ReceiptNotWritten if permissions do not allow a file in the receipt's folder."""
+    folder = requested.parent if _is_file(requested) else requested
     # Not `Path.exists`, which raises in a folder that may not be entered.
     existing = next(one for one in (folder, *folder.absolute().parents) if os.path.exists(one))  # noqa: PTH110 - see above
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
@@ -57,7 +62,7 @@ class ReceiptFile:
     def __init__(self, requested: Path, info: RunInfo, run_uuid: str, started_at: datetime) -> None:
         self.path: Path | None = None
         self._requested = Path(str(requested).replace("{run}", run_uuid))
-        if self._requested.suffix.lower() != ".json":
+        if not _is_file(self._requested):
             self._requested /= f"{started_at:%Y-%m-%dT%H%M%SZ}.{run_uuid}.json"
         self._other = self._requested.with_name(f"{self._requested.stem}.{run_uuid}{self._requested.suffix}")
         self._pipeline = chain.Pipeline(info.integration_id, info.client_reference_prefix, info.base_url)

@@ -12,7 +12,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import interruptible_sleep
+from target_sprinto.push.transport.background import Deadline, interruptible_sleep
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def wait_until_processed(
     watch = ProcessingWatch(timings.failed_final_after)
     unreadable_since: float | None = None
     processed_since: float | None = None
+    settling = Deadline(max(0.0, settled_at - time.monotonic()), staged.interrupted)
     for seconds in timings.poll_intervals():
         try:
             status = staged.read_status_until(until, staged.grace)
@@ -50,7 +51,7 @@ def wait_until_processed(
             processed_since = processed_since or now
             comparison = _compared(staged, status)
             if comparison is Comparison.EQUAL:
-                may_change = now < settled_at and not _is_interrupted(staged)
+                may_change = settling.remaining() > 0
             else:
                 lags = comparison is not Comparison.DIFFERENT
                 may_change = lags and now - processed_since < timings.max_count_lag
@@ -72,14 +73,6 @@ def _compared(staged: StagedSession, processed: SessionStatus) -> Comparison | N
         return staged.compare(processed)
     except errors.UnexpectedResponse:
         return None
-
-
-def _is_interrupted(staged: StagedSession) -> bool:
-    try:
-        staged.interrupted()
-    except BaseException:  # noqa: BLE001 - whatever a program's own check raises, it interrupts
-        return True
-    return False
 
 
 def _compare_applied(staged: StagedSession, response: SessionStatus | None, processed: SessionStatus) -> None:

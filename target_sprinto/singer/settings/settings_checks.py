@@ -82,7 +82,7 @@ def stream_map_problems(value: object) -> Iterable[str]:
 
 
 def _meant_option(part: str) -> str:
-    """What to say of a name that is probably meant as an option, and is none."""
+    """What to say of a name that looks like an option but is not one; empty for any other."""
     options = get_close_matches(part, MAP_OPTIONS, 1, _SIMILAR) if part.startswith("__") else []
     if part in MAP_OPTIONS:
         return ""
