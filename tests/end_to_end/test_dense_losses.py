@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 PAGES = 300
 LOST = 0.06
-SEEDS = 8
+SEEDS = 16
+MINIMUM = 10
+"""Each run finishes with a probability of about 0.85: with eight runs, one test in ten would fail."""
 
 
 def strike(door: FrontDoor, seed: int) -> int:
@@ -50,13 +52,13 @@ def outcome(door: FrontDoor, seed: int, parallel: int, monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("parallel", "minimum"), [(1, 6), (8, 6)])
+@pytest.mark.parametrize("parallel", [1, 8])
 def test_most_runs_with_six_percent_losses_finish(
-    door: FrontDoor, parallel: int, minimum: int, monkeypatch: pytest.MonkeyPatch
+    door: FrontDoor, parallel: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = []
     for seed in range(SEEDS):
         door.integration_id = f"{door.integration_id.partition('-seed')[0]}-seed{seed}"
         door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
         ended.append(outcome(door, seed, parallel, monkeypatch))
-    assert ended.count("") >= minimum, ended
+    assert ended.count("") >= MINIMUM, ended
