@@ -8,6 +8,7 @@ import gzip
 import http.server
 import socketserver
 import ssl
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,79 @@ def test_a_server_that_requires_a_client_certificate_fails_at_once(
     assert "client certificates are not supported" in finished.error
     assert "No session was opened" in finished.error
     assert "Trying again" not in finished.stderr
+
+
+def hasty_gateway(behind: str, status: int, max_bytes: int, context: ssl.SSLContext | None) -> Any:  # noqa: ANN401 - a server
+    """A gateway that rejects a large body before it has read it all, and resets the connection."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        rejected = 0
+
+        def setup(self) -> None:
+            if context is not None:
+                self.request = context.wrap_socket(self.request, server_side=True)
+            super().setup()
+
+        def log_message(self, *_: Any) -> None:  # noqa: ANN401 - the base class's
+            """Nothing."""
+
+        def finish(self) -> None:
+            with contextlib.suppress(OSError):
+                super().finish()
+            self.request.close()
+
+        def forward(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            headers = {name: value for name, value in self.headers.items() if name != "Host"}
+            if length > max_bytes:
+                Handler.rejected += 1
+                self.rfile.read(50_000)
+                head = b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                self.wfile.write(head % status)
+                # Gateways linger a little; then, with unread data, closing resets the connection.
+                time.sleep(0.1)
+                self.close_connection = True
+                return
+            body = self.rfile.read(length)
+            got = requests.request(self.command, behind + self.path, data=body, headers=headers, timeout=10)
+            self.send_response(got.status_code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(got.content)))
+            self.end_headers()
+            self.wfile.write(got.content)
+
+        do_GET = do_POST = forward  # noqa: N815 - the base class's names
+
+    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("status", [401, 413])
+def test_a_response_that_comes_before_the_page_is_sent_is_read(
+    door: FrontDoor, authority: trustme.CA, trusted: dict[str, str], status: int, scheme: str
+) -> None:
+    """The connection had been used before, so its reset used to look like a stale one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if scheme == "https" else None
+    if context is not None:
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+    origin, _, path = door.sandbox.base_url.partition("/api")
+    schema, *records, state = people(100)
+    for message in records:
+        message["record"]["name"] = "x" * 40_000
+    with serving(hasty_gateway(origin, status, 1_500_000, context)) as server:
+        url = f"{scheme}://127.0.0.1:{server.server_port}/api{path}"
+        finished = door.run(
+            [schema, *records, state], api_url=url, env=trusted, compress=False, retry_timeout_seconds=0
+        )
+        rejected = server.RequestHandlerClass.rejected
+    if status == 413:
+        assert (finished.code, finished.stdout) == (0, state_line())
+        assert rejected == 3
+        assert len(door.applied()["people"]) == 100
+    else:
+        assert (finished.code, rejected) == (1, 1)
+        assert "[unauthorized]" in finished.error
 
 
 class ConnectionClosing(socketserver.BaseRequestHandler):

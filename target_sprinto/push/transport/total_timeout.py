@@ -124,15 +124,10 @@ class _TotalTimeoutConnection(_Connection):
         self._body_follows = bool(body)
         try:
             super().request(method, url, body, *args, **kwargs)
-        except ConnectionResetError as failure:
-            if self._may_be_stale:
-                raise StaleConnectionError("stale") from failure
-            raise
-        except ssl.SSLEOFError:
-            # Under TLS 1.3 a server may reject a finished handshake: its alert has not been read yet.
-            if self._is_new:
-                self.sock.recv(1)
-            raise
+        except (ConnectionError, ssl.SSLEOFError):
+            # Reading shows why: a gateway may reject a large page before it has read it all, and under
+            # TLS 1.3 a server may reject a finished handshake; or the connection was stale.
+            pass
         except TimeoutError:
             self._discard_unsent()
             raise
