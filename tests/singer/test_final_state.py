@@ -151,7 +151,15 @@ INCOMPLETE: dict[str, tuple[Input, str]] = {
             schema(key=None),
             record(1, org=1),
         ],
-        "run without it",
+        "set `expect`, then run without it",
+    ),
+    "a STATE that is sent before its record, as by tap-pardot": (
+        [schema(), state(people={"updated_at": "2026-01-02"}), record(1)],
+        "If this tap always ends this way",
+    ),
+    "tap-github, between two repositories": (
+        [schema(key=None), record(1), state({"currently_syncing_repo": "beta/c", "bookmarks": {}})],
+        "still reading a stream (`currently_syncing_repo`)",
     ),
     "a full table with partitions and child streams": (
         [

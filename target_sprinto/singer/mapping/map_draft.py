@@ -28,20 +28,23 @@ _MEANINGS: list[tuple[str, str]] = [
     ),
     ("first name, firstname, given name, forename", "preferred first name"),
     ("last name, lastname, family name, surname", "preferred last name, sn"),
-    ("full name, fullname", "display name, name, employee name"),
+    ("full name, fullname", "display name, real name, employee name, name"),
     (
         "employment start date, hire date, hired at, hired on, date of hire, joining date, date of joining",
         "hired, start date, employee hire date, original hire date, original start date",
     ),
     (
         "employment end date, termination date, terminated at, date of leaving, last working day",
-        "end date, left on, left at, contract end date, employee leave date time",
+        "relieving date, end date, left on, left at, employee leave date time",
     ),
     (
         "work email, work email address",
         "email, email address, primary email, mail, business email, company email",
     ),
-    ("manager id, manager employee id", "supervisor id, supervisor e id, reports to id, line manager id"),
+    (
+        "manager id, manager employee id",
+        "supervisor id, supervisor e id, reports to id, reports to, line manager id",
+    ),
     ("job title, role", "title, position, position title, role name"),
     ("job description, role description", "position description"),
     ("employment type", "employee type, worker type, contract type"),

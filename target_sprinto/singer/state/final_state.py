@@ -7,12 +7,12 @@ As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `ta
 * While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them.
 * A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`, or
   has a partition without a value for each context, such as the parent record of a child stream.
-* On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0. From 0.50 to 0.53,
-  that of a full table looks finished.
+* On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0. Since 0.50, that of a
+  full table may look finished.
 
 Other taps write a STATE at the end of each stream, changed or not. Nearly all of them name the stream that
-they read in one of `CURRENT`, and clear it at the end. Some then end with `{}`: only an SDK tap that was
-stopped has `{}` as its first STATE after records.
+they read in one of `CURRENT`, and clear it at the end. Some then end with `{}`. Few have `{}` as their first
+STATE after records, as an SDK tap that was stopped has.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ MARKERS = (
 )
 """In a bookmark while its stream is read; the last two are tap-mysql's, for a full table."""
 
-CURRENT = ("currently_syncing", "current_stream")
-"""In a STATE while a tap reads: singer-python's name, and that of tap-salesforce and its relatives."""
+CURRENT = ("currently_syncing", "current_stream", "currently_syncing_repo")
+"""In a STATE while a tap reads: the names of singer-python, of tap-salesforce and relatives, of tap-github."""
 
 _names = msgspec.json.Decoder(list[str])
 
@@ -63,9 +63,10 @@ _FULL_TABLE = (
     f"{_CRASHED} SDK full tables over 10,000 rows or with child streams also end this way: {_BY_CHOICE}"
 )
 _PARTITIONED_TABLE = (
-    f"{_CRASHED} Partitioned SDK full tables also end this way if given a STATE: run without it, or"
-    f" {_BY_CHOICE}"
+    f"{_CRASHED} Partitioned SDK full tables end this way if given a STATE: set `expect`, then run without"
+    " it, or with `require_final_state: false`."
 )
+_MARKED = "A child stream that is selected without its parent always ends this way: select both."
 _NAMED_DIFFERENTLY = (
     "If the tap crashed, check its log. If it finished, its records name their partition differently"
     " from its STATE: with tap-jsonl, give `path` in full."
@@ -164,7 +165,8 @@ class FinalState:
         if unfinished := self._unfinished():
             stream, marker = unfinished
             raise FinalStateUnfinished(
-                f"The last STATE says that stream {quoted(stream)} is unfinished (`{marker}`).", _STOPPED
+                f"The last STATE says that stream {quoted(stream)} is unfinished (`{marker}`).",
+                f"{_STOPPED} {_MARKED}",
             )
         for name in CURRENT:
             if self._state.get(name):
@@ -200,9 +202,9 @@ class FinalState:
                 return "has a record of a partition without a bookmark", _NAMED_DIFFERENTLY
             bookmark = partition
         if any(marker in bookmark for marker in MARKERS):
-            return "is unfinished", _CRASHED
+            return "is unfinished", f"{_CRASHED} {_MARKED}"
         if bookmark.get("replication_key") != key or "replication_key_value" not in bookmark:
-            return "has no value of its replication key in its bookmark", _CRASHED
+            return "has no value of its replication key in its bookmark", f"{_CRASHED} {_ALWAYS}"
         if (value := decode_value(fields[key])) is None:
             return "has a record whose replication key is null", _CRASHED
         if is_covered(value, bookmark["replication_key_value"]):
