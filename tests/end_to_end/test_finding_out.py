@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -25,6 +26,7 @@ from tests.support.sandbox import Delay, Drop, Edit, Fault, Hang, Late, Reset, R
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
 
     from target_sprinto.sandbox.operations import Operation
     from tests.support.sandbox import Effect
@@ -123,6 +125,80 @@ def test_a_stale_page_that_is_counted_late_is_not_missed(door: FrontDoor, late_b
     else:
         # Nothing can show a page that stays invisible for longer than any page may.
         assert (finished.code, finished.stdout) == (0, state_line())
+
+
+def with_counts(change: Callable[[int], int]) -> Edit:
+    """A status whose count of people is changed: a replica that lags."""
+
+    def changed(body: dict[str, Any]) -> dict[str, Any]:
+        counts = body["accepted_records_by_entity"]
+        return body | {"accepted_records_by_entity": {name: change(count) for name, count in counts.items()}}
+
+    return Edit(changed)
+
+
+def test_a_page_that_one_of_two_replicas_shows_is_not_sent_again(door: FrontDoor) -> None:
+    """Every other status lags; two consecutive ones never agree."""
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    lost = Fault("push", nth=2, integration_id=door.integration_id, moment="after", effect=Reset())
+    lags = [
+        Fault("status", nth, integration_id=door.integration_id, effect=with_counts(lambda _: 100))
+        for nth in (1, 3, 5, 7, 9)
+    ]
+    for fault in (lost, *lags):
+        door.sandbox.inject(fault)
+    finished = door.run(people(300))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations().count("push") == 3
+
+
+def test_counts_that_never_agree_discard_the_run(door: FrontDoor) -> None:
+    door.pace["max_count_lag"] = 0.5
+    rising = count(0)
+    lost = Fault("push", nth=2, integration_id=door.integration_id, effect=Reset())
+    seen = with_counts(lambda _: 100 + next(rising))
+    for fault in (lost, Fault("status", 1, 99, door.integration_id, effect=seen)):
+        door.sandbox.inject(fault)
+    finished = door.run(people(300))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "Sprinto's counts do not show whether it arrived" in finished.error
+    assert door.operations().count("push") == 2
+
+
+def test_a_late_copy_after_its_page_was_confirmed_is_temporary(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late(reset=True))
+    door.sandbox.inject(late)
+    *messages, state = people(300)
+    process = door.fed(messages)
+    # The third page leaves only once the second one is confirmed.
+    door.wait_for_operation("push", 4, responded=True)
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].accepted_total == 400)
+    finished = door.finish(process, [state])
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "Sprinto counts 400 people, but this run sent 300 people." in finished.error
+
+
+def test_a_state_after_the_close_that_is_not_documented_is_named(door: FrontDoor) -> None:
+    queued = Edit(lambda body: body | {"state": "queued"})
+    door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=queued))
+    # The status before the close is the first one.
+    door.sandbox.inject(Fault("status", 2, 99, door.integration_id, effect=queued))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "is in a state that is not documented" in finished.error
+    assert "it is 'queued', and may still be applied" in finished.error
+
+
+def test_a_replica_that_does_not_know_a_recovered_session_yet_is_read_again(door: FrontDoor) -> None:
+    lost = Fault("create", integration_id=door.integration_id, moment="after", effect=Reset())
+    unknown = Fault("status", integration_id=door.integration_id, effect=Respond(404))
+    for fault in (lost, unknown):
+        door.sandbox.inject(fault)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.sandbox.fired(door.integration_id)) == 2
 
 
 @pytest.mark.slow
@@ -320,8 +396,10 @@ def test_a_lost_create_is_discarded_if_its_status_cannot_be_read(door: FrontDoor
     assert door.session().state == "cancelled"
 
 
-@pytest.mark.parametrize("status", [401, 404, 425])
-@pytest.mark.parametrize("operation", ["activity", "status"])
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [("activity", 401), ("activity", 404), ("activity", 425), ("status", 401), ("status", 425)],
+)
 def test_a_lost_create_is_discarded_after_a_failed_lookup(
     door: FrontDoor, operation: Operation, status: int
 ) -> None:

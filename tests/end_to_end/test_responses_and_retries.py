@@ -242,6 +242,30 @@ def test_an_accepted_page_with_rejections_discards_the_run(door: FrontDoor) -> N
     assert door.session().state == "cancelled"
 
 
+REJECTED = [{"entity_type": "people", "index": 0, "field": "name", "issue": "required"}]
+SAYS_SO: dict[str, Effect] = {
+    "no session id": Edit(lambda _: {"accepted_count_total": 2, "rejected_count_total": 1}),
+    "no count of the accepted": Edit(
+        lambda body: {"session_id": body["session_id"], "validation_errors": REJECTED}
+    ),
+    "a count that is a string": Edit(lambda body: body | {"rejected_count_total": "1"}),
+    "errors in an object": Edit(lambda body: body | {"validation_errors": {"people": REJECTED}}),
+    "more than is read": Edit(lambda body: body | {"validation_errors": REJECTED * 30_000}),
+    "another status": Respond(200, body={"rejected_count_total": 1}),
+}
+
+
+@pytest.mark.parametrize("effect", SAYS_SO.values(), ids=SAYS_SO)
+def test_a_rejection_counts_whatever_else_is_wrong_with_the_response(door: FrontDoor, effect: Effect) -> None:
+    """Such a page used to be in doubt: resolved by its counts, it was applied, or sent again."""
+    door.sandbox.inject(Fault("push", 1, 99, door.integration_id, moment="after", effect=effect))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "reported that something in it was rejected" in finished.error
+    assert door.session().state == "cancelled"
+    assert door.operations().count("push") == 1
+
+
 def test_a_page_too_large_for_sprinto_is_halved(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Respond(413)))
     assert door.run(people(100)).code == 0

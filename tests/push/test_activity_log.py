@@ -44,6 +44,12 @@ def test_sessions_are_read_from_events_in_any_order(chance: Any) -> None:  # noq
     assert (second.id, second.reference, second.last_at) == ("a", reference, NOW + timedelta(minutes=5))
 
 
+def test_a_session_whose_creation_is_not_in_the_log_is_older() -> None:
+    """An event long after its end, such as that its records were purged."""
+    events = [event("active", 0, "session_created"), event("expired", 10, "session_purged")]
+    assert [session.id for session in logged_sessions(events)] == ["active", "expired"]
+
+
 @pytest.mark.parametrize(
     ("minutes", "moves"), [([], False), ([0], False), ([0, 1, 2], True), ([0, 1, 1], False), ([1, 0], False)]
 )
@@ -83,6 +89,7 @@ def test_a_session_without_a_creation_event_is_not_the_latest() -> None:
         ("2026-11-21T12:00:00", None),
         ("0001-01-01T00:00:00+23:59", None),
         ("9999-12-31T23:59:59-23:59", None),
+        ("0001-01-01T00:00:00Z", None),
         ("soon", None),
         (5, None),
         (None, None),

@@ -45,7 +45,7 @@ def test_success_means_performed() -> None:
     assert isinstance(read(CLOSE, 202, SESSION), SessionStatus)
     pushed = read(PUSH, 202, b'{"session_id":"s","accepted_count_total":1}')
     assert isinstance(pushed, IngestResult)
-    assert not pushed.rejected
+    assert not pushed.rejection
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

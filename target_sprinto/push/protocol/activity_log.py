@@ -50,14 +50,21 @@ class LoggedSession:
 
 
 def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
-    """The sessions that events name, newest first. The events may be in any order."""
+    """The sessions that events name, newest first; those whose creation is not among the events come last.
+
+    The events may be in any order.
+    """
     by_session: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         if session_id := _session_id(event):
             by_session.setdefault(session_id, []).append(event)
     sessions = [_logged(session_id, its_events) for session_id, its_events in by_session.items()]
     earliest = datetime.min.replace(tzinfo=timezone.utc)
-    return sorted(sessions, key=lambda each: each.created_at or each.first_at or earliest, reverse=True)
+    return sorted(
+        sessions,
+        key=lambda each: (each.created_at is not None, each.created_at or each.first_at or earliest),
+        reverse=True,
+    )
 
 
 def created_under(reference: str, events: Iterable[dict[str, Any]]) -> str | None:

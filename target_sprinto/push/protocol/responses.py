@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
 from msgspec.json import Decoder
@@ -92,15 +92,15 @@ class IngestResult(msgspec.Struct, frozen=True):
 
     session_id: _Id
     accepted_count_total: int
-    rejected_count_total: int | None = None
-    validation_errors: list[Any] | None = None
-    response: bytes = msgspec.field(default=b"", name="(the response itself)")
-    """The body, if the response reports a rejection. It may quote values of records."""
+    rejection: bytes = msgspec.field(default=b"", name="(the response itself)")
+    """The body, if it reports that something in the page was rejected. It may quote values of records."""
 
-    @property
-    def rejected(self) -> bool:
-        """Whether the response to an accepted page reports that something in it was rejected."""
-        return bool(self.rejected_count_total or self.validation_errors)
+
+class _Rejection(msgspec.Struct, frozen=True):
+    """What any 2xx to a page says about rejected records, whatever else is in it."""
+
+    rejected_count_total: Any = None
+    validation_errors: Any = None
 
 
 class IntegrationSessions(msgspec.Struct, frozen=True):
@@ -170,6 +170,7 @@ CLOSE = Operation("closing the session", "/sessions/{}/close", HTTPStatus.ACCEPT
 INTEGRATION = Operation(
     "reading the integration's status", "/status", HTTPStatus.OK, Decoder(IntegrationStatus)
 )
+_REJECTION = Decoder(_Rejection)
 ACTIVITY = Operation("reading the activity log", "/activity", HTTPStatus.OK, Decoder(ActivityPage))
 
 
@@ -180,9 +181,13 @@ def parse_response(
 
     `address` names region and integration in messages.
     """
+    is_success = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    if operation is PUSH and is_success and _reports_rejection(body):
+        # Nothing may be sent after it, even if the rest of it is not as documented.
+        return cast("_T", IngestResult("", 0, rejection=body))
     if status == operation.documented:
         return _decode(operation, body)
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+    if is_success:
         raise errors.UnexpectedResponse(
             f"While {operation.action} Sprinto returned {status} instead of the documented"
             f" {operation.documented.value}.",
@@ -211,9 +216,17 @@ def _decode(operation: Operation[_T], body: bytes) -> _T:
             f"{action} Sprinto's response was not JSON.",
             "Check any proxy or gateway between this machine and Sprinto.",
         ) from None
-    if isinstance(result, IngestResult) and result.rejected:
-        return msgspec.structs.replace(result, response=body)
     return result
+
+
+def _reports_rejection(body: bytes) -> bool:
+    if len(body) > _MAX_DECODED_BYTES:
+        return b'"validation_errors"' in body
+    try:
+        found = _REJECTION.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return found.rejected_count_total not in (None, 0, "0") or found.validation_errors not in (None, [], {})
 
 
 _KEY_REFUSED = (
@@ -267,7 +280,9 @@ def _refusal(
     action = f"{action} Sprinto returned {status}"
     retry_after = parse_retry_after(headers.get("Retry-After"), parse_http_date(headers.get("Date")))
     if status == HTTPStatus.BAD_REQUEST and operation is PUSH:
-        return errors.PageRefused(f"{action}: the page was rejected.", details=_details(body), response=body)
+        return errors.PageRefused(
+            f"{action}: the page was rejected.", details=details_of(body), response=body
+        )
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return proxy_refused(status)
     if status == HTTPStatus.NOT_FOUND:
@@ -299,7 +314,7 @@ def _meaning(status: int, retry_after: float | None) -> tuple[type[errors.ApiErr
     return kind, ", which is not a documented response", _CHECK_THE_WAY
 
 
-def _details(body: bytes) -> tuple[dict[str, object], ...]:
+def details_of(body: bytes) -> tuple[dict[str, object], ...]:
     """A rejection's details, from `error.details[]` or `validation_errors[]`; it is not documented which."""
     if len(body) > _MAX_DECODED_BYTES:
         return ()

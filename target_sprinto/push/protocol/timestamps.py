@@ -10,19 +10,22 @@ from functools import lru_cache
 CLOCK_SKEW = timedelta(minutes=5)
 """How far two clocks may differ: of two machines, or of one before and after it was set."""
 
+_YEARS = (2000, 3000)
+"""From the first to before the second. Arithmetic with others overflows."""
+
 _LONGEST = 40
 """In characters. A time is shown unchanged, so it must be short and printable."""
 
 
 def parse_time(value: object) -> datetime | None:
-    """An ISO 8601 date-time with its zone, in UTC; None for anything else."""
+    """An ISO 8601 date-time with its zone, in UTC; None for anything else, and for an implausible year."""
     if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
         return None
     try:
         # Python 3.10 does not parse `Z`, nor fractions unless they have three or six digits.
         text = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", value.replace("Z", "+00:00"))
         time = datetime.fromisoformat(text)
-        return time.astimezone(timezone.utc) if time.tzinfo else None
+        return time.astimezone(timezone.utc) if time.tzinfo and _YEARS[0] <= time.year < _YEARS[1] else None
     except (ValueError, OverflowError):
         return None
 
@@ -34,12 +37,9 @@ def parse_http_date(value: str | None) -> datetime | None:
     try:
         date = parsedate_to_datetime(value or "")
         date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-        return date.astimezone(timezone.utc) if _YEARS[0] < date.year < _YEARS[1] else None
+        return date.astimezone(timezone.utc) if _YEARS[0] <= date.year < _YEARS[1] else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-_YEARS = (2000, 3000)
 
 
 def iso(moment: datetime | None) -> str:

@@ -15,7 +15,7 @@ from target_sprinto.push.protocol.lifecycle import (
     describe_end,
     nothing_was_applied,
 )
-from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.responses import STATES, SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.staged_session import StagedSession
@@ -163,8 +163,10 @@ class Closing:
         raise AssertionError("the intervals never end")
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:
+        is_known = status.state in STATES
+        what = "was ended before this run closed it" if is_known else "is in a state that is not documented"
         ended = errors.SessionEnded(
-            f"Session {self._staged.id} was ended before this run closed it.",
+            f"Session {self._staged.id} {what}.",
             temporary=nothing_was_applied(status.state),
         )
         if not (status.state == "expired" and self._in_doubt):

@@ -40,12 +40,13 @@ _STATUS_AFTER_SECONDS = 0.5
 class DiscardResult:
     """The outcome of a discard; `sentence` describes it. `temporary`: a later run may succeed.
 
-    `state` is the session's final state, or None if the discard could not be confirmed.
+    `state` is the session's final state, or None if the discard could not be confirmed; `reason` may say why.
     """
 
     state: str | None
     sentence: str
     temporary: bool = False
+    reason: str = ""
 
     @property
     def is_discarded(self) -> bool:
@@ -135,6 +136,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
         None,
         f"Session {session_id} may still be open{reason}: its discard is not confirmed. It expires {expiry}.",
         temporary=failure is None or bool(failure.temporary),
+        reason=reason,
     )
 
 

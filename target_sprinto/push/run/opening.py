@@ -123,6 +123,9 @@ class SessionOpener:
         self._lost_at = time.monotonic()
         try:
             found = self._find_in_log(self._retry_policy, self._client.timings.max_count_lag)
+            if found is not None:
+                # Replicas may not know it yet.
+                self._client.opened(found.id)
             status = self._client.session_status(found.id, self._retry_policy) if found else None
         except ApiError as failure:
             # A GET that was definitely not performed does not resolve the create.

@@ -76,6 +76,7 @@ class ConflictResolver:
         self._is_waiting = False
         self._had_another_try = False
         self._has_taken_over = False
+        self._unknown = ""
 
     @property
     def waits_for_others(self) -> bool:
@@ -108,14 +109,16 @@ class ConflictResolver:
 
     def describe(self) -> str:
         """The session in the way according to the activity log, in a clause."""
-        return _named(self._find())
+        blocker = self._find()
+        return self._named(blocker)
 
     def error(self, blocker: ActiveSession | None, why: str = "") -> SessionConflict:
         """An error that names the session in the way, `why` the run does not proceed, and what to do."""
         policy = OnActiveSession(self._policy.choice)
         wait = ", or pass `on_conflict=ConflictPolicy('wait')`" if policy is OnActiveSession.FAIL else ""
         conflict = SessionConflict(
-            f"Another session is active: {_named(blocker)}{why and f'; {why}'}.", f"Wait until it ends{wait}."
+            f"Another session is active: {self._named(blocker)}{why and f'; {why}'}.",
+            f"Wait until it ends{wait}.",
         )
         conflict.policy = policy.value
         if blocker and blocker.log_is_whole:
@@ -169,7 +172,7 @@ class ConflictResolver:
     def _take_over(self, blocker: ActiveSession) -> None:
         """Discard a session left by a crashed run of this pipeline. Raises SessionConflict for any other."""
         if self._has_taken_over:
-            raise self.error(blocker, "a run takes over only one session")
+            raise self.error(blocker, "a run takes over, or waits for, only one session")
         if not blocker.was_left_by(self._policy.own_prefix):
             held = "a held session is never taken over"
             other = "only sessions that this pipeline left are taken over"
@@ -195,9 +198,12 @@ class ConflictResolver:
         deadline = Deadline(self._client.timings.shutdown_timeout)
         message = blocker.describe()
         result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
-        log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
         if result.state is None:
-            raise self.error(blocker)
+            log.warning("%s", result.sentence)
+            conflict = self.error(blocker, f"its discard is not confirmed{result.reason}")
+            conflict.temporary = result.temporary
+            raise conflict
+        log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
 
     def _require_stale(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
         """Check again. Raises SessionConflict if the session, or a newer one, shows a sign of life."""
@@ -227,10 +233,15 @@ class ConflictResolver:
 
     def _find(self) -> ActiveSession | None:
         try:
+            self._unknown = "the activity log does not show which"
             return find_active_session(self._client, self._retry_policy)
         except ApiError as failure:
             log.warning("The activity log could not be read. %s", failure.brief)
+            self._unknown = f"the activity log could not be read ({failure.code})"
             return None
+
+    def _named(self, blocker: ActiveSession | None) -> str:
+        return blocker.describe() if blocker else self._unknown
 
 
 def _check_intervals(timings: Timings) -> Iterator[float]:
@@ -242,7 +253,3 @@ def _check_intervals(timings: Timings) -> Iterator[float]:
     while True:
         yield interval * 0.75 + backoff.full_jitter(interval * 0.25)
         interval = min(interval * 2, timings.max_conflict_poll_interval)
-
-
-def _named(blocker: ActiveSession | None) -> str:
-    return blocker.describe() if blocker else "the activity log does not show which"

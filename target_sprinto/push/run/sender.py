@@ -25,7 +25,7 @@ from target_sprinto.push.protocol.find_rejects import (
 )
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.rejections import describe_details, describe_rejection
-from target_sprinto.push.protocol.responses import objects
+from target_sprinto.push.protocol.responses import details_of
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.run.observer import Rejects
 from target_sprinto.push.run.run_options import RunOptions
@@ -211,13 +211,13 @@ class PageSender:
             self.staged.session_id, pending.body, self._one_try, gzipped=pending.gzipped
         )
         page = pending.page
-        if pushed.rejected:
-            details = objects(pushed.validation_errors or ())
+        if pushed.rejection:
+            details = details_of(pushed.rejection)
             named = f": {describe_details(page, details, self.options.known_field)}" if details else ""
             raise errors.InconsistentResponse(
                 f"Sprinto accepted page {page.number} and reported that something in it was rejected{named}.",
                 "No such response is documented; ask Sprinto's support.",
-                pushed.response,
+                pushed.rejection,
             )
         if pushed.session_id.casefold() != self.staged.session_id.casefold():
             raise errors.InconsistentResponse(

@@ -164,15 +164,8 @@ class RunSession:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
         self._options.require_expected(sender.staged.accepted)
         limit = self._options.timeouts.processing
-        staged = StagedSession(
-            self._client,
-            opened.session.id,
-            sender.staged.accepted,
-            replace(self._retry_policy, retry_seconds=limit),
-            self._interrupted,
-            on_count_mismatch=self._options.on_count_mismatch,
-            keep_alive_seconds=opened.keep_alive.interval,
-        )
+        retry_policy = replace(self._retry_policy, retry_seconds=limit)
+        staged = StagedSession.of(sender.staged, retry_policy, self._interrupted, opened.keep_alive.interval)
         quiet_seconds = self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
         with processing_limits_retries():
             with self.run_phase.unless_aborted():

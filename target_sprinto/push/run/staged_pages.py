@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import Counter
@@ -32,8 +33,8 @@ class StagedPages:
     """The pages of this run that are staged in one session.
 
     `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted.
-    `late_copy_possible`: a page was sent again, and a late copy of it may still arrive. `slow_losses` counts
-    losses that were not on a stale connection.
+    `has_resent`: a page was sent again; `late_copy_possible`: a late copy of it may still arrive.
+    `slow_losses` counts losses that were not on a stale connection.
     """
 
     client: ApiClient
@@ -43,6 +44,7 @@ class StagedPages:
     on_count_mismatch: OnCountMismatch
     accepted: Counter[str] = field(default_factory=Counter, init=False)
     pages = 0
+    has_resent = False
     late_copy_possible = False
     slow_losses = 0
     _losses = 0
@@ -71,16 +73,15 @@ class StagedPages:
             raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Checking whether Sprinto received page %s.", loss.brief, names)
-        status = self._stable_status(
+        counts, agreed = self._stable_counts(
             loss, self._timings.recheck_interval_stale if after_stale else self._timings.recheck_interval
         )
-        # Only by its counts: it is not documented whether `accepted_batches` is as exact.
-        counts = status.counts()
         # A late copy of a page sent again may have landed just now: of another page, or of one of these.
         resent = [page for _, page in self._resent]
         others = [other.counts for other in resent if not any(other is page for page in pages)]
         tries = [1 + sum(other is page for other in resent) for page in pages]
-        landed = committed_pages(self.accepted, counts, [page.counts for page in pages], others, tries)
+        open_counts = [page.counts for page in pages]
+        landed = committed_pages(self.accepted, counts, open_counts, others, tries) if agreed else None
         if landed is None:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
             counted, accepted = format_difference(counts, self.accepted, sent)
@@ -98,6 +99,7 @@ class StagedPages:
         now = time.monotonic()
         self._resent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
         self._resent += [(now, page) for index, page in enumerate(pages) if index not in landed]
+        self.has_resent = self.has_resent or len(landed) < len(pages)
         self.retire_sizes({len(page.items) for _, page in self._resent})
         return [index in landed for index in range(len(pages))]
 
@@ -145,20 +147,26 @@ class StagedPages:
             ):
                 raise errors.RunEnded("The run has ended.")
 
-    def _stable_status(self, loss: ApiError, interval: float) -> SessionStatus:
-        """A status with the same counts as the one before it, and not below what was accepted."""
+    def _stable_counts(self, loss: ApiError, interval: float) -> tuple[dict[str, int], bool]:
+        """The counts of two statuses that agree, and True; after a while those of the last one, and False.
+
+        Only by `accepted_records_by_entity`: it is not documented whether `accepted_batches` is as exact.
+        """
         until = time.monotonic() + self._timings.max_count_lag
-        before: dict[str, int] | None = None
-        while True:
-            status = self._active_status()
-            counts = status.counts()
-            below = compare_counts(self.accepted, counts) is Comparison.BELOW
+        highest, is_seen = dict(self.accepted), False
+        for reads in itertools.count():
+            counts = self._active_status().counts()
+            if is_seen and counts == highest:
+                return counts, True
             # A single read proves nothing, however long it took.
-            if before is not None and ((counts == before and not below) or time.monotonic() >= until):
-                return status
-            before = counts
+            if reads and time.monotonic() >= until:
+                return counts, False
+            # Less than was accepted, or than another status showed, is a replica that lags.
+            if compare_counts(highest, counts) is not Comparison.BELOW:
+                highest, is_seen = counts, True
             if self.retry_policy.cancelled.wait(interval):
                 raise loss
+        raise AssertionError("the count never ends")
 
     def _active_status(self) -> SessionStatus:
         status = self.client.session_status(self.session_id, self.retry_policy)

@@ -21,6 +21,7 @@ from target_sprinto.push.protocol.lifecycle import (
 from target_sprinto.push.protocol.responses import STATUS, SessionStatus
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.expired_session import is_known_latest
+from target_sprinto.push.run.staged_pages import StagedPages
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import (
@@ -55,7 +56,8 @@ class StagedSession:
     """Reads the session's status, and decides whether it may be closed with `apply`.
 
     `sent` is the number of records sent, ``{entity_type: int}``. `interrupted` may raise to end any wait
-    before the close. A session that is silent for `keep_alive_seconds` during a wait is read.
+    before the close. A session that is silent for `keep_alive_seconds` during a wait is read. `has_resent`: a
+    page was sent again.
     """
 
     client: ApiClient
@@ -65,11 +67,27 @@ class StagedSession:
     interrupted: InterruptCheck
     on_count_mismatch: OnCountMismatch
     keep_alive_seconds: float = Timings.keep_alive
+    has_resent: bool = False
     _keeping_alive: Future[Response] | None = field(default=None, init=False)
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
-    _resent = False
     _noted_expiry = False
+
+    @classmethod
+    def of(
+        cls, pages: StagedPages, retry_policy: RetryPolicy, interrupted: InterruptCheck, keep_alive: float
+    ) -> StagedSession:
+        """The session of pages that were all accepted. `keep_alive` is in seconds."""
+        return cls(
+            pages.client,
+            pages.session_id,
+            pages.accepted,
+            retry_policy,
+            interrupted,
+            pages.on_count_mismatch,
+            keep_alive,
+            has_resent=pages.has_resent,
+        )
 
     @cached_property
     def grace(self) -> InterruptCheck:
@@ -120,7 +138,6 @@ class StagedSession:
         arrive. Returns the decisive status. Raises CountMismatch unless the user wants to apply anyway, or
         SessionEnded if the session can no longer be closed.
         """
-        self._resent = quiet_seconds > 0
         began = time.monotonic()
         equal_since: float | None = None
         for seconds in self.client.timings.poll_intervals():
@@ -179,7 +196,7 @@ class StagedSession:
             self._tolerated = status.counts()
             return
         # A page that was sent again may be staged twice, which may not happen to the next run.
-        temporary = self._resent and not session_outcome
+        temporary = self.has_resent and not session_outcome
         failure = errors.CountMismatch(what, temporary=temporary)
         failure.session_outcome = session_outcome
         raise failure

@@ -50,7 +50,7 @@ MARKERS = (
 """In a bookmark while its stream is read; the last two are tap-mysql's, for a full table."""
 
 CURRENT = ("currently_syncing", "current_stream", "currently_syncing_repo")
-"""In a STATE while a tap reads: the names of singer-python, of tap-salesforce and relatives, of tap-github."""
+"""In a STATE while a tap reads: the names of singer-python, tap-salesforce and its relatives, tap-github."""
 
 _names = msgspec.json.Decoder(list[str])
 
