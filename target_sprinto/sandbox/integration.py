@@ -80,6 +80,8 @@ class Integration:
             self._admitted.popleft()
         if len(self._admitted) >= limit.requests:
             wait = math.ceil(self._admitted[0] + limit.seconds - self.now)
+            if limit.counts_rejected:
+                self._admitted.append(self.now)
             raise Refused(429, "Too many requests", retry_after=wait if limit.retry_after else None)
         self._admitted.append(self.now)
 

@@ -501,11 +501,13 @@ SCALED = {
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("retry_after", [True, False])
-def test_ten_rate_limited_runs_all_finish(door: FrontDoor, *, retry_after: bool) -> None:
+@pytest.mark.parametrize("counts_rejected", [True, False])
+def test_ten_rate_limited_runs_all_finish(
+    door: FrontDoor, *, retry_after: bool, counts_rejected: bool
+) -> None:
     door.pace |= SCALED
-    door.sandbox.configure(
-        door.integration_id, rate_limit=RateLimit(10, MINUTE / SCALE, retry_after=retry_after)
-    )
+    limit = RateLimit(10, MINUTE / SCALE, retry_after=retry_after, counts_rejected=counts_rejected)
+    door.sandbox.configure(door.integration_id, rate_limit=limit)
     runs = [
         door.start(
             on_active_session="wait",

@@ -35,6 +35,10 @@ _BUSY = (errors.Throttled, errors.NotConnected, errors.ResponseLost)
 """While waiting, these errors do not show whether the other session has ended."""
 
 
+_MAX_SLOWDOWN = 4
+"""How much longer the intervals between checks become while they are answered with 429."""
+
+
 class OnActiveSession(enum.Enum):
     """What a run does when another session is active."""
 
@@ -73,6 +77,7 @@ class ConflictResolver:
         self._retry_policy = retry_policy
         self._until = time.monotonic() + policy.wait_seconds
         self._intervals = _check_intervals(client.timings)
+        self._slowdown = 1
         self._is_waiting = False
         self._had_another_try = False
         self._has_taken_over = False
@@ -148,7 +153,7 @@ class ConflictResolver:
         A Conflict means that a session was active. Raises any ApiError that is not `tolerated`.
         """
         while (left := until - time.monotonic()) > 0:
-            wanted = max(next(self._intervals), failure.retry_after or 0.0)
+            wanted = max(next(self._intervals) * self._slowdown, failure.retry_after or 0.0)
             if self._retry_policy.cancelled.wait(min(left, wanted)):
                 return None
             try:
@@ -157,6 +162,9 @@ class ConflictResolver:
                 failure = errors.Conflict("")
             except tolerated as unknown:
                 failure = unknown
+            # Sprinto may count the requests that it rejects: if many runs wait, their number has to fall.
+            throttled = isinstance(failure, errors.Throttled)
+            self._slowdown = min(2 * self._slowdown, _MAX_SLOWDOWN) if throttled else 1
         return failure
 
     def _count_active(self) -> int | None:
