@@ -29,7 +29,7 @@ from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import Head, Link, Pipeline, broken_links, last_of
 from target_sprinto.receipts.errors import SignatureInvalid
 from tests.support.commands import DOCS, blocks
-from tests.support.front_door import SCHEMA, FrontDoor, end_of_input, feed, people, state_line
+from tests.support.front_door import SCHEMA, FrontDoor, as_input, end_of_input, feed, people, state_line
 from tests.support.receipts import change, read_receipt, receipt_of
 
 if TYPE_CHECKING:
@@ -491,6 +491,9 @@ def test_the_documented_programs_check_a_signature(door: FrontDoor, how: str) ->
     (door.folder / "receipt-key.pub.pem").write_bytes((door.folder / "key.pub.pem").read_bytes())
     assert check() == 0
     change(door.folder / "receipt.json", '"exit_code": 0', '"exit_code": 1')
+    assert check() != 0
+    # The run's input is a subject too, and may read like a receipt.
+    (door.folder / "receipt.json").write_bytes(as_input(people(3)))
     assert check() != 0
     shutil.copy(path, door.folder / "receipt.json")
     keygen(door, "another")
