@@ -62,7 +62,7 @@ def read_head(path: Path) -> Head | None:
         with path.open("rb") as opened:
             start, more, _ = opened.read(_HEAD_BYTES).partition(_HEAD_END)
         return msgspec.json.decode(start + b"}", type=Head) if more and FORMAT_NUMBER.match(start) else None
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Not found: removed since the folder was listed.
         return None
     except OSError as problem:

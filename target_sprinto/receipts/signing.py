@@ -155,7 +155,7 @@ def _statement(
         read = msgspec.json.decode(signed, type=_Envelope)
         payload = base64.b64decode(read.payload, validate=True)
         signatures = [base64.b64decode(one.sig, validate=True) for one in read.signatures]
-    except (msgspec.DecodeError, binascii.Error, ValueError):
+    except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
         raise SignatureInvalid(f"{path} is not a valid envelope.") from None
     message = pre_authentication_encoding(payload)
     signers = (key for key in public_keys if any(keys().is_signed(key, message, one) for one in signatures))
@@ -172,7 +172,7 @@ def _statement(
         if (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE):
             digest = str(statement["subject"][0]["digest"]["sha256"])
             return keys().id_of(signer), digest, dict(statement["predicate"])
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         pass
     raise SignatureInvalid(
         f"{path} is signed by this key, but is not about a receipt that this version reads."

@@ -315,6 +315,7 @@ def test_an_edited_envelope_is_rejected(door: FrontDoor) -> None:
         "{}",
         "",
         path.read_text()[:-40],
+        '{"nested": ' + "[" * 100_000,
     ):
         path.write_text(changed)
         check_failed(verify(door), "receipt-signature")
