@@ -18,9 +18,9 @@ from target_sprinto.receipts.chain import (
     Link,
     Pipeline,
     broken_links,
+    head_of,
     may_be_one,
     pipeline_of,
-    read_head,
     receipt_files,
 )
 from target_sprinto.receipts.consistency import contradiction
@@ -90,16 +90,12 @@ def read_folder(
     found, links = ReceiptFolder(), []
     for file in sorted(receipt_files(path)):
         check()
-        try:
-            head = read_head(file)
-        except OSError:
-            # Reported below.
-            head = None
-        if head is None and not may_be_one(file):
+        if not may_be_one(file):
             found.others += 1
             continue
         try:
             content = document.read_bytes(file)
+            head = head_of(content)
             if head is not None and _is_unfinished(file, head):
                 document.parse(file, content)
                 found.unfinished += 1

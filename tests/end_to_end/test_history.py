@@ -250,6 +250,14 @@ def test_an_edited_receipt_does_not_pass_as_unfinished(
     assert f"{path.relative_to(door.folder)} is not an intact receipt" in shown.stderr
 
 
+def test_a_receipt_with_a_long_address_is_in_the_chain_too(door: FrontDoor, past: Past) -> None:
+    paths = [
+        past.add(NOON + timedelta(hours=number), api_url=f"https://h/{'x' * 9000}") for number in range(3)
+    ]
+    paths[1].unlink()
+    assert "Between 0001.json and 0003.json a receipt is missing." in ask(door, "past").stderr
+
+
 def test_control_characters_in_file_names_are_escaped(door: FrontDoor, past: Past) -> None:
     first, second, _ = [past.add(NOON + timedelta(hours=number)) for number in range(3)]
     second.unlink()

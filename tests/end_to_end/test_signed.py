@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -545,6 +546,15 @@ def test_each_pipeline_has_its_own_chain(door: FrontDoor) -> None:
         *[("another/one", number) for number in (1, 2)],
         *[("target-sprinto", number) for number in (1, 2, 3)],
     ]
+    check_chain(door)
+
+
+def test_the_longest_names_leave_no_receipt_out_of_the_chain(door: FrontDoor) -> None:
+    door = replace(door, integration_id="📄" * 255)
+    before, api, after = door.sandbox.base_url.partition("/api/")
+    longest = {"client_reference_prefix": "📄" * 255, "api_url": f"{before}/{'📄' * 400}/..{api}{after}"}
+    numbers = [read_receipt(path)["number"] for path in runs(door, 2, **longest)]
+    assert numbers == [1, 2]
     check_chain(door)
 
 
