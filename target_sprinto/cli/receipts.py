@@ -20,7 +20,7 @@ from target_sprinto.receipts.errors import (
     ReceiptNotWritten,
     ReceiptUnusable,
 )
-from target_sprinto.receipts.folder import read_checked, read_folder
+from target_sprinto.receipts.folder import count_mismatches, read_checked, read_folder
 from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.receipts.verifier import Matched, ReceiptVerifier
 from target_sprinto.signals import process_signals
@@ -78,7 +78,7 @@ def _signature_of(document: Receipt, signer: str | None) -> str:
 def _verify_folder(folder: Path, public_keys: list[PublicKey]) -> None:
     """Print each problem on its own line, then raise an error with their number."""
     found = read_folder(folder, public_keys, process_signals.check)
-    for line in found.problems:
+    for line in (*found.problems, *count_mismatches(found.runs)):
         click.echo(line)
     if found.problems:
         raise ChainBroken(f"{folder}: {pluralize(len(found.problems), 'problem')} in {found}.")

@@ -36,6 +36,7 @@ class PastRun(NamedTuple):
     run: str
     outcome: document.ReceiptOutcome
     error: str | None
+    count_mismatch: str
     ended_at: datetime
     accepted: dict[str, int]
     rejects: int
@@ -120,6 +121,13 @@ def _orphans(folder: Path) -> Iterator[str]:
             yield f"{printable(envelope.name)} signs a receipt that is not here."
 
 
+def count_mismatches(runs: Iterable[PastRun]) -> Iterator[str]:
+    """A sentence for each run whose records Sprinto counted differently."""
+    for run in runs:
+        if run.count_mismatch:
+            yield f"{printable(str(run.path))}: {run.count_mismatch} [{CountMismatch.code}]"
+
+
 def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
     """The runs in the order in which they ended, without duplicates; and the problems, as sentences.
 
@@ -153,6 +161,7 @@ def _past_run(path: Path, sha256: str, receipt: document.Receipt) -> PastRun:
         receipt.run,
         receipt.outcome,
         receipt.error or (CountMismatch.code if receipt.count_mismatch else None),
+        receipt.count_mismatch,
         ended_at,
         {one.entity_type: one.accepted for one in receipt.entity_types if one.accepted},
         len(receipt.rejects),

@@ -65,7 +65,9 @@ class Past:
                 "started_at": at,
                 "ended_at": at,
                 "phases": [],
-                "session": replace(self._pattern.session, opened_at=at, state_read_at=at),
+                "session": replace(
+                    self._pattern.session, opened_at=at, state_read_at=at, accepted_records=counts
+                ),
                 "entity_types": types,
                 "pages": pages if total else [],
                 "number": self._number,
