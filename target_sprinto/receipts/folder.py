@@ -104,7 +104,7 @@ def read_folder(
             digest = hashlib.sha256(content).hexdigest()
             if head is not None:
                 links.append(Link(printable(file.name), digest, head))
-            found.runs.append(_past_run(file, digest, _checked(file, content, public_keys).receipt))
+            found.runs.append(_past_run(file, digest, _checked(file, content, public_keys)))
         except SprintoError as problem:
             found.problems.append(str(problem))
         found.receipts += 1
@@ -150,7 +150,10 @@ def _is_unfinished(path: Path, head: Head) -> bool:
     return head.outcome == "unfinished" and not ended and not signing.envelope_path(path).exists()
 
 
-def _past_run(path: Path, sha256: str, receipt: document.Receipt) -> PastRun:
+def _past_run(path: Path, sha256: str, checked: CheckedReceipt) -> PastRun:
+    receipt, signer = checked
+    # Not checked: the receipt's own claim, if it has an envelope at all.
+    claimed = receipt.signed_by if signing.envelope_path(path).exists() else None
     ended_at = parse_time(receipt.ended_at)
     if ended_at is None:
         raise ReceiptUnusable(f"{path} does not say when its run ended.")
@@ -165,5 +168,5 @@ def _past_run(path: Path, sha256: str, receipt: document.Receipt) -> PastRun:
         ended_at,
         {one.entity_type: one.accepted for one in receipt.entity_types if one.accepted},
         len(receipt.rejects),
-        receipt.signed_by,
+        signer or claimed,
     )

@@ -280,6 +280,17 @@ def test_verify_names_the_key_that_signed_not_the_claimed_one(door: FrontDoor) -
     )
     path.with_name("receipt.json.dsse").write_bytes(envelope)
     assert f"The receipt is signed with the key {another}." in verify(door, key="another.pub.pem").stdout
+    words = ("history", "receipts", "--format", "html", "--public-key", "another.pub.pem")
+    page = sprintoctl(door, *words).stdout
+    assert another in page
+    assert read_receipt(path)["signed_by"] not in page
+
+
+def test_a_receipt_without_its_envelope_counts_as_unsigned(door: FrontDoor) -> None:
+    path = sign(door)
+    assert "Unsigned: none;" in sprintoctl(door, "verify", "receipts").stdout
+    path.with_name("receipt.json.dsse").unlink()
+    assert "Unsigned: 1;" in sprintoctl(door, "verify", "receipts").stdout
 
 
 def test_receipts_signed_before_and_after_a_change_of_key_are_checked_together(door: FrontDoor) -> None:
