@@ -42,8 +42,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:target-sprinto:receipt:1"
 
 
-class _Signature(msgspec.Struct):
-    keyid: str
+class _Signature(msgspec.Struct, kw_only=True):
+    keyid: str = ""
     sig: str
 
 
@@ -90,7 +90,7 @@ def envelope(key: PrivateKey, document: receipts.Receipt, name: str, sha256: str
     }
     payload = json.dumps(statement).encode()
     signature = key.sign(pre_authentication_encoding(payload))
-    signatures = [_Signature(str(document.signed_by), base64.b64encode(signature).decode())]
+    signatures = [_Signature(keyid=str(document.signed_by), sig=base64.b64encode(signature).decode())]
     shown = _Envelope(base64.b64encode(payload).decode(), PAYLOAD_TYPE, signatures)
     # One field per line, in this order: `docs/signed-receipts.md` reads it with `sed`.
     return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"

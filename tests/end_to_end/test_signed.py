@@ -361,11 +361,12 @@ def test_the_same_key_may_sign_other_statements_which_prove_no_receipt(
         envelope = {
             "payload": base64.b64encode(payload).decode(),
             "payloadType": signing.PAYLOAD_TYPE,
-            "signatures": [{"keyid": "", "sig": base64.b64encode(signature).decode()}],
+            "signatures": [{"sig": base64.b64encode(signature).decode()}],
         }
         signing.envelope_path(path).write_text(json.dumps(envelope))
         return signing.require_signed(path, content, [key.public_key()])
 
+    # The id of the key is optional in DSSE.
     assert signer(statement) == signing.keys().id_of(key)
     with pytest.raises(SignatureInvalid, match="not about a receipt that this version reads"):
         signer(statement | changed)
@@ -460,6 +461,16 @@ def test_a_key_readable_by_others_causes_a_warning(door: FrontDoor) -> None:
     assert finished.code == 0
     (warning,) = [line for line in finished.stderr.splitlines() if "| WARNING" in line]
     assert "chmod 600 key.pem" in warning
+
+
+def test_a_name_too_long_for_the_envelope_fails_before_any_request(door: FrontDoor) -> None:
+    keygen(door)
+    long = {"report_path": f"{'n' * 235}.json"}
+    check_failed(door.run(people(3), **SIGNED | long), "receipt-not-written", "File name too long")
+    assert door.operations() == []
+    assert not list(door.folder.glob("n*"))
+    # Without a key there is no envelope.
+    assert door.run(people(3), **long).code == 0
 
 
 def test_an_unwritable_envelope_does_not_lose_the_state(door: FrontDoor) -> None:
