@@ -80,13 +80,24 @@ def replace(path: Path, content: Iterable[bytes]) -> None:
 
     Raises OSError; the file is then unchanged.
     """
-    descriptor, fresh = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+    descriptor, fresh = _fresh(path)
     try:
         _fill(descriptor, content)
         Path(fresh).replace(path)
     except BaseException:
         Path(fresh).unlink(missing_ok=True)
         raise
+
+
+def try_replace(path: Path) -> None:
+    """Raise the OSError that `replace` would raise before it writes, such as of a name that is too long."""
+    descriptor, fresh = _fresh(path)
+    os.close(descriptor)
+    Path(fresh).unlink()
+
+
+def _fresh(path: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
 
 
 def _fill(descriptor: int, content: Iterable[bytes]) -> None:

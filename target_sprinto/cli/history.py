@@ -15,7 +15,7 @@ from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history as past
 from target_sprinto.receipts import history_html
 from target_sprinto.receipts.errors import EvidenceMissing, ReceiptUnusable
-from target_sprinto.receipts.folder import PastRun, distinct, read_folder
+from target_sprinto.receipts.folder import PastRun, count_mismatches, distinct, read_folder
 from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
 
@@ -113,7 +113,8 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         )
         click.echo(report, nl=False)
     else:
-        for line in past.table(series, now):
+        in_period = (run for run in runs if begin <= run.ended_at <= end)
+        for line in (*past.table(series, now), *count_mismatches(in_period)):
             click.echo(line)
     missing = list(past.stale(series, now, max_age)) if max_age is not None else []
     if since is not None and form != "html":

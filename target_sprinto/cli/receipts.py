@@ -20,7 +20,7 @@ from target_sprinto.receipts.errors import (
     ReceiptNotWritten,
     ReceiptUnusable,
 )
-from target_sprinto.receipts.folder import read_checked, read_folder
+from target_sprinto.receipts.folder import count_mismatches, read_checked, read_folder
 from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.receipts.verifier import Matched, ReceiptVerifier
 from target_sprinto.signals import process_signals
@@ -58,13 +58,22 @@ def verify(receipt: Path, public_keys: list[PublicKey], source: IO[bytes] | None
     document, signer = read_checked(receipt, public_keys)
     if source is not None:
         _verify_input(document, source, config)
-    else:
-        click.echo(f"{OK}: the receipt is intact; the run's outcome is {document.outcome}.")
+    click.echo(f"{OK}: the receipt is intact; the run's outcome is {document.outcome}.")
+    for line in filter(None, (_not_accepted(document), document.count_mismatch)):
+        click.echo(line)
     if document.api_url not in REGIONS.values():
         click.echo(f"The run was against {shown(document.api_url)}, which is not Sprinto's own address.")
-    if document.count_mismatch:
-        click.echo(document.count_mismatch)
     click.echo(_signature_of(document, signer))
+
+
+def _not_accepted(document: Receipt) -> str:
+    """A sentence if some records were not accepted; else empty."""
+    by_target = sum(one.rejected_by == "target" for one in document.rejects)
+    records = sum(one.entities for one in document.entity_types) + by_target
+    accepted, rejected = sum(one.accepted for one in document.entity_types), len(document.rejects)
+    if accepted == records:
+        return ""
+    return f"Accepted: {accepted} of {pluralize(records, 'record')}; rejected: {rejected}."
 
 
 def _signature_of(document: Receipt, signer: str | None) -> str:
@@ -78,7 +87,7 @@ def _signature_of(document: Receipt, signer: str | None) -> str:
 def _verify_folder(folder: Path, public_keys: list[PublicKey]) -> None:
     """Print each problem on its own line, then raise an error with their number."""
     found = read_folder(folder, public_keys, process_signals.check)
-    for line in found.problems:
+    for line in (*found.problems, *count_mismatches(found.runs)):
         click.echo(line)
     if found.problems:
         raise ChainBroken(f"{folder}: {pluralize(len(found.problems), 'problem')} in {found}.")

@@ -83,7 +83,12 @@ def url_problems(url: object) -> Iterable[str]:
         yield "`api_url` is plain http to another machine, which would expose the API key; use https"
     if parts.username or parts.password or parts.query or parts.fragment:
         yield "`api_url` must have no user, query or fragment"
+    if len(url) > _LONGEST_URL:
+        yield f"`api_url` has more than {_LONGEST_URL} characters"
 
+
+_LONGEST_URL = 500
+"""In characters: it is among the first fields of a receipt, of which a run reads a limited part."""
 
 _HOST = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*|[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 """An IPv6 address, or labels separated by dots."""

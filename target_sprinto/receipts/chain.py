@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
 _HEAD_END = b',\n  "session": '
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 8192
+"""More than the head of any run: the texts in it are limited."""
 
 
 class Pipeline(NamedTuple):
@@ -57,18 +58,26 @@ def pipeline_of(one: Head | Receipt) -> Pipeline:
 
 
 def read_head(path: Path) -> Head | None:
-    """Read a receipt's head, from at most 4 KiB of the file; None if it is not a receipt. Raises OSError."""
+    """Read a receipt's head, from at most 8 KiB of the file; None if it is not a receipt. Raises OSError."""
     try:
         with path.open("rb") as opened:
-            start, more, _ = opened.read(_HEAD_BYTES).partition(_HEAD_END)
-        return msgspec.json.decode(start + b"}", type=Head) if more and FORMAT_NUMBER.match(start) else None
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
-        # Not found: removed since the folder was listed.
+            return head_of(opened.read(_HEAD_BYTES))
+    except FileNotFoundError:
+        # Removed since the folder was listed.
         return None
     except OSError as problem:
         # A failed read, unlike a failed open, does not name the file.
         problem.filename = str(path)
         raise
+
+
+def head_of(content: bytes) -> Head | None:
+    """A receipt's head, from the first bytes of its file or from all; None if it is not a receipt."""
+    start, more, _ = content.partition(_HEAD_END)
+    try:
+        return msgspec.json.decode(start + b"}", type=Head) if more and FORMAT_NUMBER.match(start) else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def may_be_one(path: Path) -> bool:
@@ -89,7 +98,7 @@ class Link(NamedTuple):
 
 
 def newest_first(folder: Path, pipeline: Pipeline) -> list[tuple[Head, Path]]:
-    """A pipeline's receipts of runs that ended. Reads at most 4 KiB of each file in the folder.
+    """A pipeline's receipts of runs that ended. Reads at most 8 KiB of each file in the folder.
 
     Raises OSError if the folder cannot be listed, or a file that may be a receipt cannot be read.
     """

@@ -18,9 +18,9 @@ from target_sprinto.receipts.chain import (
     Link,
     Pipeline,
     broken_links,
+    head_of,
     may_be_one,
     pipeline_of,
-    read_head,
     receipt_files,
 )
 from target_sprinto.receipts.consistency import contradiction
@@ -36,6 +36,7 @@ class PastRun(NamedTuple):
     run: str
     outcome: document.ReceiptOutcome
     error: str | None
+    count_mismatch: str
     ended_at: datetime
     accepted: dict[str, int]
     rejects: int
@@ -90,16 +91,12 @@ def read_folder(
     found, links = ReceiptFolder(), []
     for file in sorted(receipt_files(path)):
         check()
-        try:
-            head = read_head(file)
-        except OSError:
-            # Reported below.
-            head = None
-        if head is None and not may_be_one(file):
+        if not may_be_one(file):
             found.others += 1
             continue
         try:
             content = document.read_bytes(file)
+            head = head_of(content)
             if head is not None and _is_unfinished(file, head):
                 document.parse(file, content)
                 found.unfinished += 1
@@ -107,7 +104,7 @@ def read_folder(
             digest = hashlib.sha256(content).hexdigest()
             if head is not None:
                 links.append(Link(printable(file.name), digest, head))
-            found.runs.append(_past_run(file, digest, _checked(file, content, public_keys).receipt))
+            found.runs.append(_past_run(file, digest, _checked(file, content, public_keys)))
         except SprintoError as problem:
             found.problems.append(str(problem))
         found.receipts += 1
@@ -122,6 +119,13 @@ def _orphans(folder: Path) -> Iterator[str]:
         receipt = envelope.with_suffix("")
         if receipt.suffix.lower() == ".json" and not receipt.exists():
             yield f"{printable(envelope.name)} signs a receipt that is not here."
+
+
+def count_mismatches(runs: Iterable[PastRun]) -> Iterator[str]:
+    """A sentence for each run whose records Sprinto counted differently."""
+    for run in runs:
+        if run.count_mismatch:
+            yield f"{printable(str(run.path))}: {run.count_mismatch} [{CountMismatch.code}]"
 
 
 def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
@@ -146,7 +150,10 @@ def _is_unfinished(path: Path, head: Head) -> bool:
     return head.outcome == "unfinished" and not ended and not signing.envelope_path(path).exists()
 
 
-def _past_run(path: Path, sha256: str, receipt: document.Receipt) -> PastRun:
+def _past_run(path: Path, sha256: str, checked: CheckedReceipt) -> PastRun:
+    receipt, signer = checked
+    # Not checked: the receipt's own claim, if it has an envelope at all.
+    claimed = receipt.signed_by if signing.envelope_path(path).exists() else None
     ended_at = parse_time(receipt.ended_at)
     if ended_at is None:
         raise ReceiptUnusable(f"{path} does not say when its run ended.")
@@ -157,8 +164,9 @@ def _past_run(path: Path, sha256: str, receipt: document.Receipt) -> PastRun:
         receipt.run,
         receipt.outcome,
         receipt.error or (CountMismatch.code if receipt.count_mismatch else None),
+        receipt.count_mismatch,
         ended_at,
         {one.entity_type: one.accepted for one in receipt.entity_types if one.accepted},
         len(receipt.rejects),
-        receipt.signed_by,
+        signer or claimed,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import re
 import socket
 from collections.abc import Mapping
@@ -24,16 +24,17 @@ _NAME = re.compile(r"[\w .:/@+-]{1,200}")
 def provenance_of(given: Mapping[str, str]) -> Provenance:
     """The setting `provenance`, the known environment variables, this machine and its user."""
     try:
-        user = _name(getpass.getuser())
-    except (KeyError, OSError):
+        # Not `getpass.getuser`, which believes the environment.
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         # A container may run under a user id that has no name.
-        user = None
+        user = str(os.getuid())
     named = {variable: _name(os.environ.get(variable)) for variable in VARIABLES}
     return Provenance(
         dict(given),
         {variable: value for variable, value in named.items() if value is not None},
         _name(socket.gethostname()),
-        user,
+        _name(user),
     )
 
 

@@ -98,6 +98,8 @@ class ReceiptFile:
             try:
                 # The end replaces it: better to fail now.
                 private_files.replace(path, [content])
+                if self._key:
+                    private_files.try_replace(signing.envelope_path(path))
             except OSError:
                 path.unlink()
                 raise

@@ -42,8 +42,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:target-sprinto:receipt:1"
 
 
-class _Signature(msgspec.Struct):
-    keyid: str
+class _Signature(msgspec.Struct, kw_only=True):
+    keyid: str = ""
     sig: str
 
 
@@ -90,7 +90,7 @@ def envelope(key: PrivateKey, document: receipts.Receipt, name: str, sha256: str
     }
     payload = json.dumps(statement).encode()
     signature = key.sign(pre_authentication_encoding(payload))
-    signatures = [_Signature(str(document.signed_by), base64.b64encode(signature).decode())]
+    signatures = [_Signature(keyid=str(document.signed_by), sig=base64.b64encode(signature).decode())]
     shown = _Envelope(base64.b64encode(payload).decode(), PAYLOAD_TYPE, signatures)
     # One field per line, in this order: `docs/signed-receipts.md` reads it with `sed`.
     return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
@@ -155,7 +155,7 @@ def _statement(
         read = msgspec.json.decode(signed, type=_Envelope)
         payload = base64.b64decode(read.payload, validate=True)
         signatures = [base64.b64decode(one.sig, validate=True) for one in read.signatures]
-    except (msgspec.DecodeError, binascii.Error, ValueError):
+    except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
         raise SignatureInvalid(f"{path} is not a valid envelope.") from None
     message = pre_authentication_encoding(payload)
     signers = (key for key in public_keys if any(keys().is_signed(key, message, one) for one in signatures))
@@ -172,7 +172,7 @@ def _statement(
         if (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE):
             digest = str(statement["subject"][0]["digest"]["sha256"])
             return keys().id_of(signer), digest, dict(statement["predicate"])
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         pass
     raise SignatureInvalid(
         f"{path} is signed by this key, but is not about a receipt that this version reads."

@@ -65,7 +65,9 @@ class Past:
                 "started_at": at,
                 "ended_at": at,
                 "phases": [],
-                "session": replace(self._pattern.session, opened_at=at, state_read_at=at),
+                "session": replace(
+                    self._pattern.session, opened_at=at, state_read_at=at, accepted_records=counts
+                ),
                 "entity_types": types,
                 "pages": pages if total else [],
                 "number": self._number,
@@ -158,11 +160,23 @@ def test_copies_of_a_receipt_count_once_unless_they_differ(door: FrontDoor, past
     assert "not applied from 2026-11-10 00:00Z to 2026-11-11 12:00Z" in shown.stdout
 
 
-def test_a_receipt_from_the_future_does_not_count(door: FrontDoor, past: Past) -> None:
-    past.add(datetime.now(timezone.utc) + timedelta(days=30))
+@pytest.mark.parametrize(
+    ("ended_at", "said"),
+    [
+        (datetime.now(timezone.utc) + timedelta(days=30), "in the future, "),
+        (datetime.max.replace(tzinfo=timezone.utc), "in the future, 9999-12-31"),
+        (datetime.min.replace(tzinfo=timezone.utc), " days ago, "),
+    ],
+    ids=["30 days", "year 9999", "year 1"],
+)
+def test_a_receipt_from_the_future_or_of_long_ago_does_not_count(
+    door: FrontDoor, past: Past, ended_at: datetime, said: str
+) -> None:
+    past.add(ended_at)
     shown = ask(door, "past", "--max-age", "36h")
     assert shown.code == 1
-    assert "User: last applied in the future, " in shown.stdout.splitlines()[-1]
+    assert "User: last applied " in shown.stdout.splitlines()[-1]
+    assert said in shown.stdout.splitlines()[-1]
 
 
 def test_a_run_in_the_future_hides_no_later_one(door: FrontDoor, past: Past) -> None:
@@ -236,6 +250,14 @@ def test_an_edited_receipt_does_not_pass_as_unfinished(
     path.write_text(text.replace(old, new), encoding="utf-8")
     shown = ask(door, "past")
     assert f"{path.relative_to(door.folder)} is not an intact receipt" in shown.stderr
+
+
+def test_a_receipt_with_a_long_address_is_in_the_chain_too(door: FrontDoor, past: Past) -> None:
+    paths = [
+        past.add(NOON + timedelta(hours=number), api_url=f"https://h/{'x' * 9000}") for number in range(3)
+    ]
+    paths[1].unlink()
+    assert "Between 0001.json and 0003.json a receipt is missing." in ask(door, "past").stderr
 
 
 def test_control_characters_in_file_names_are_escaped(door: FrontDoor, past: Past) -> None:
@@ -363,8 +385,12 @@ def test_invalid_receipts_do_not_count_and_are_reported(door: FrontDoor, past: P
     change(newer, "target-sprinto receipt 1", "target-sprinto receipt 2")
     for number in range(200):
         (past.folder / f"foreign {number}.json").write_text('{"format": "another"}')
+    nested = past.folder / "nested.json"
+    nested.write_bytes(document.BEGIN + b'1",\n  "x": ' + b"[" * 1800 + b"]" * 1800 + b',\n  "session": ')
     shown = ask(door, "past")
     assert shown.code == 0
+    assert "nested.json is not an intact receipt" in shown.stderr
+    assert door.run(people(3), report_path="past").code == 0
     assert " 100  " in shown.stdout
     assert "[receipt-format]" in shown.stderr
     assert "0002.json is not an intact receipt" in shown.stderr

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_sprinto.receipts.provenance import provenance_of
 from tests.support.front_door import SCHEMA, SECRET, STATE, as_input, people, record
 from tests.support.receipts import receipt_of
 
@@ -22,6 +24,7 @@ def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
         "MELTANO_EXTRACTOR_NAME": "tap-bamboohr",
         "GITHUB_RUN_ID": "1234567",
         "GITHUB_SHA": "0" * 40,
+        "LOGNAME": "another-user",
         "GITHUB_TOKEN": "ghp_secret",
         "TAP_PASSWORD": "hunter2",
         # Invalid as names, so they are left out.
@@ -39,7 +42,7 @@ def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
     }
     assert receipt["provenance"]["given"] == given
     assert receipt["provenance"]["host"] == socket.gethostname()
-    assert receipt["provenance"]["user"] == getpass.getuser()
+    assert receipt["provenance"]["user"] == pwd.getpwuid(os.getuid()).pw_name
     assert receipt["input_lines"] == 5
     assert receipt["final_state_required"] is True
     text = (door.folder / "receipt.json").read_text()
@@ -48,6 +51,12 @@ def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
     page = door.finish(door.start("receipt", "receipt.json", "--html", program="sprintoctl")).stdout
     assert "all employees, &lt;b&gt;active&lt;/b&gt;" in page
     assert "tap-bamboohr" in page
+
+
+def test_a_user_without_a_name_is_shown_by_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "another-user")
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999_999)
+    assert provenance_of({}).user == "3999999999"
 
 
 @pytest.mark.parametrize("condition", ["id % 3 != 0", "str(id) not in ['0', '3', '6', '9']"])

@@ -39,6 +39,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "plain http to another",
     ),
     "no URL": ({"api_url": "api.sprinto.com"}, "must begin with https://"),
+    "long URL": ({"api_url": f"https://h/{'x' * 500}"}, "`api_url` has more than 500 characters"),
     "a URL with a password": (
         {"api_url": "https://u:s3cr3t@sprinto.example/x"},
         "no user, query",

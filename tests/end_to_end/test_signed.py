@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +30,7 @@ from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import Head, Link, Pipeline, broken_links, last_of
 from target_sprinto.receipts.errors import SignatureInvalid
 from tests.support.commands import DOCS, blocks
-from tests.support.front_door import SCHEMA, FrontDoor, end_of_input, feed, people, state_line
+from tests.support.front_door import SCHEMA, FrontDoor, as_input, end_of_input, feed, people, state_line
 from tests.support.receipts import change, read_receipt, receipt_of
 
 if TYPE_CHECKING:
@@ -279,6 +280,17 @@ def test_verify_names_the_key_that_signed_not_the_claimed_one(door: FrontDoor) -
     )
     path.with_name("receipt.json.dsse").write_bytes(envelope)
     assert f"The receipt is signed with the key {another}." in verify(door, key="another.pub.pem").stdout
+    words = ("history", "receipts", "--format", "html", "--public-key", "another.pub.pem")
+    page = sprintoctl(door, *words).stdout
+    assert another in page
+    assert read_receipt(path)["signed_by"] not in page
+
+
+def test_a_receipt_without_its_envelope_counts_as_unsigned(door: FrontDoor) -> None:
+    path = sign(door)
+    assert "Unsigned: none;" in sprintoctl(door, "verify", "receipts").stdout
+    path.with_name("receipt.json.dsse").unlink()
+    assert "Unsigned: 1;" in sprintoctl(door, "verify", "receipts").stdout
 
 
 def test_receipts_signed_before_and_after_a_change_of_key_are_checked_together(door: FrontDoor) -> None:
@@ -315,6 +327,7 @@ def test_an_edited_envelope_is_rejected(door: FrontDoor) -> None:
         "{}",
         "",
         path.read_text()[:-40],
+        '{"nested": ' + "[" * 100_000,
     ):
         path.write_text(changed)
         check_failed(verify(door), "receipt-signature")
@@ -348,11 +361,12 @@ def test_the_same_key_may_sign_other_statements_which_prove_no_receipt(
         envelope = {
             "payload": base64.b64encode(payload).decode(),
             "payloadType": signing.PAYLOAD_TYPE,
-            "signatures": [{"keyid": "", "sig": base64.b64encode(signature).decode()}],
+            "signatures": [{"sig": base64.b64encode(signature).decode()}],
         }
         signing.envelope_path(path).write_text(json.dumps(envelope))
         return signing.require_signed(path, content, [key.public_key()])
 
+    # The id of the key is optional in DSSE.
     assert signer(statement) == signing.keys().id_of(key)
     with pytest.raises(SignatureInvalid, match="not about a receipt that this version reads"):
         signer(statement | changed)
@@ -449,6 +463,16 @@ def test_a_key_readable_by_others_causes_a_warning(door: FrontDoor) -> None:
     assert "chmod 600 key.pem" in warning
 
 
+def test_a_name_too_long_for_the_envelope_fails_before_any_request(door: FrontDoor) -> None:
+    keygen(door)
+    long = {"report_path": f"{'n' * 235}.json"}
+    check_failed(door.run(people(3), **SIGNED | long), "receipt-not-written", "File name too long")
+    assert door.operations() == []
+    assert not list(door.folder.glob("n*"))
+    # Without a key there is no envelope.
+    assert door.run(people(3), **long).code == 0
+
+
 def test_an_unwritable_envelope_does_not_lose_the_state(door: FrontDoor) -> None:
     keygen(door)
     (door.folder / "receipts/receipt.json.dsse").mkdir(parents=True)
@@ -491,6 +515,9 @@ def test_the_documented_programs_check_a_signature(door: FrontDoor, how: str) ->
     (door.folder / "receipt-key.pub.pem").write_bytes((door.folder / "key.pub.pem").read_bytes())
     assert check() == 0
     change(door.folder / "receipt.json", '"exit_code": 0', '"exit_code": 1')
+    assert check() != 0
+    # The run's input is a subject too, and may read like a receipt.
+    (door.folder / "receipt.json").write_bytes(as_input(people(3)))
     assert check() != 0
     shutil.copy(path, door.folder / "receipt.json")
     keygen(door, "another")
@@ -541,6 +568,15 @@ def test_each_pipeline_has_its_own_chain(door: FrontDoor) -> None:
         *[("another/one", number) for number in (1, 2)],
         *[("target-sprinto", number) for number in (1, 2, 3)],
     ]
+    check_chain(door)
+
+
+def test_the_longest_names_leave_no_receipt_out_of_the_chain(door: FrontDoor) -> None:
+    door = replace(door, integration_id="📄" * 255)
+    before, api, after = door.sandbox.base_url.partition("/api/")
+    longest = {"client_reference_prefix": "📄" * 255, "api_url": f"{before}/{'📄' * 400}/..{api}{after}"}
+    numbers = [read_receipt(path)["number"] for path in runs(door, 2, **longest)]
+    assert numbers == [1, 2]
     check_chain(door)
 
 

@@ -101,7 +101,8 @@ def test_the_same_input_produces_the_same_pages(door: FrontDoor, settings: dict[
     name = "User" if "entity_types" in settings else "people"
     finished = verify(door, **settings)
     check_ok(finished, f"OK: the same {pages} pages, {count} {name}, as in the receipt.")
-    address, message = finished.stdout.splitlines()[1:]
+    outcome, address, message = finished.stdout.splitlines()[1:]
+    assert outcome == f"OK: the receipt is intact; the run's outcome is {receipt_of(door)['outcome']}."
     assert address == f"The run was against {door.sandbox.base_url}, which is not Sprinto's own address."
     assert message.startswith("It is unsigned")
 
@@ -142,9 +143,15 @@ def divert(door: FrontDoor) -> None:
     run(door, REJECTS, on_invalid_record="divert")
 
 
-def test_the_same_rejects_are_accepted(door: FrontDoor) -> None:
+def test_the_same_rejects_are_accepted_and_counted(door: FrontDoor) -> None:
     divert(door)
-    check_ok(verify(door, on_invalid_record="divert"), "OK: the same 2 pages, 122 people")
+    finished = verify(door, on_invalid_record="divert")
+    check_ok(finished, "OK: the same 2 pages, 122 people")
+    outcome = (
+        "\nOK: the receipt is intact; the run's outcome is applied."
+        "\nAccepted: 121 of 123 records; rejected: 2.\n"
+    )
+    assert outcome in finished.stdout
 
 
 def test_the_first_of_several_additional_rejected_records_is_reported(door: FrontDoor) -> None:
@@ -245,7 +252,8 @@ def test_a_failed_run_is_compared_up_to_its_last_page(door: FrontDoor) -> None:
     check_ok(
         finished,
         "OK: the same 2 pages, 200 people, as in the receipt.\n"
-        "The run failed; the input after its last page was not compared.",
+        "The run failed; the input after its last page was not compared.\n"
+        "OK: the receipt is intact; the run's outcome is failed.\n",
     )
     replace(door, b'"id": 170,', b'"id": 171,')
     check_differs(verify(door), "Page 2 differs")

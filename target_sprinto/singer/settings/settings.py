@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         "API URL",
         "Base URL instead of the region's, up to and including `/api/external/push`."
-        " Plain http is allowed for this machine only.",
+        " Plain http is allowed for this machine only. At most 500 characters.",
     ] = None
     entity_types: Annotated[
         dict[str, str],
