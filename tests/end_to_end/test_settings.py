@@ -79,6 +79,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "load_method": ({"load_method": "upsert"}, "`load_method` is not supported"),
     "add_record_metadata": ({"add_record_metadata": True}, "`add_record_metadata` is not supported"),
     "flattening without a depth": ({"flattening_enabled": True}, "flattening_max_depth is required"),
+    "a negative depth": (
+        {"flattening_enabled": True, "flattening_max_depth": -2},
+        "`flattening_max_depth` must be at least 0",
+    ),
+    "a key length of 0": (
+        {"flattening_max_key_length": 0},
+        "`flattening_max_key_length` must be at least 1",
+    ),
     "a held dry run": (
         {"finish": "hold", "dry_run": True, "report_path": "r.json"},
         "`finish: hold` and `dry_run` cannot be combined",
