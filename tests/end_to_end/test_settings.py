@@ -321,15 +321,13 @@ def test_a_misspelled_setting_is_rejected(door: FrontDoor, written: str, meant: 
     assert door.operations() == []
 
 
-def test_a_misspelled_environment_variable_is_rejected(door: FrontDoor) -> None:
+@pytest.mark.parametrize("written", ["TARGET_SPRINTO_DRYRUN", "TARGET_SPRINTO_dry_run"])
+def test_a_misspelled_environment_variable_is_rejected(door: FrontDoor, written: str) -> None:
     config = str(door.config())
-    env = {"TARGET_SPRINTO_DRYRUN": "true"}
-    finished = door.run(people(1), "--config", config, "--config", "ENV", env=env)
+    finished = door.run(people(1), "--config", config, "--config", "ENV", env={written: "true"})
     assert (finished.code, finished.stdout) == (1, "")
-    assert (
-        "unknown environment variable TARGET_SPRINTO_DRYRUN (did you mean TARGET_SPRINTO_DRY_RUN?)"
-        in finished.error
-    )
+    meant = "(did you mean TARGET_SPRINTO_DRY_RUN?)"
+    assert f"unknown environment variable {written} {meant}" in finished.error
     assert door.operations() == []
 
 
