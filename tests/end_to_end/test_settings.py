@@ -100,6 +100,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"receipt_key_file": "k"},
         "`receipt_key_file` needs `report_path`",
     ),
+    **{
+        f"an empty {name}": ({"report_path": "receipts", name: ""}, f"`{name}` is empty")
+        for name in (
+            *("api_key_file", "api_url", "client_reference_prefix", "entity_schemas", "flattening_separator"),
+            *("receipt_key_file", "rejects_dir"),
+        )
+    },
     "an empty report path": ({"report_path": " "}, "`report_path` is empty"),
     "another finish": ({"finish": "discard"}, "`finish` must be one of apply, hold"),
     "an invalid stream map": (
@@ -396,6 +403,8 @@ def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
         ("BATCH_SIZE_ROWS", "5", "`batch_size_rows` is not supported"),
         ("REQUIRE_FINAL_STATE", "flase", "REQUIRE_FINAL_STATE is not a valid boolean"),
         ("REQUEST_TIMEOUT_SECONDS", "nan", "REQUEST_TIMEOUT_SECONDS is not a valid number"),
+        ("API_URL", "", "`api_url` is empty"),
+        ("RECEIPT_KEY_FILE", "", "`receipt_key_file` is empty"),
         ("API_URL", "https://x..y/", "must begin with https:// and name a host"),
         ("REPORT_PATH", "caf\udce9/{run}.json", "`report_path` is not UTF-8"),
         ("REJECTS_DIR", "caf\udce9", "`rejects_dir` is not UTF-8"),

@@ -244,12 +244,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises SettingsError for what no schema can find: a plain-http host, a key that fits no header, …
         """
+        # Such as a variable made from a secret that is not set: the default may be the unsafe choice.
+        if empty := [f"`{name}` is empty" for name in SCHEMA["properties"] if config.get(name) == ""]:
+            raise SettingsError(*empty)
         config = DEFAULTS | with_api_key(config)
         # The content of a file is part of the settings.
         config["entity_schemas"] = schemas = entity_schemas.read(config.get("entity_schemas") or {})
         if problems := list(problems_of(config)):
             raise SettingsError(*problems)
-        given = {name: _number(value) for name, value in config.items() if value is not None and value != ""}
+        given = {name: _number(value) for name, value in config.items() if value is not None}
         given |= {
             "entity_schemas": {name: EntitySchema(name, rules) for name, rules in schemas.items()},
             "fingerprint": _fingerprint(config),
