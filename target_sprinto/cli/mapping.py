@@ -191,6 +191,9 @@ def _compare(expected: IO[bytes], found: dict[str, Any]) -> None:
         kept = json.loads(expected.read())
     except ValueError:
         raise PreviewDiffers(f"{shown(expected.name)} is not JSON.", "Save the output of --json.") from None
+    # Of any other file, such as a config, no value may be shown.
+    if not isinstance(kept, dict) or kept.keys() != found.keys():
+        raise PreviewDiffers(f"{shown(expected.name)} is not a saved preview.", "Save the output of --json.")
     different = list(map_preview.differences(kept, found))
     if different:
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""  # noqa: PLR2004 - what a line holds

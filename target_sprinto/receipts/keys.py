@@ -64,6 +64,11 @@ def is_signed(key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool:
 
 
 def _load(path: Path, load: Callable[[bytes], object], hint: str) -> tuple[object, bool]:
+    if "\n" in str(path) or "-----BEGIN" in str(path):
+        raise ReceiptKeyUnusable(
+            "A key was given as text, where the name of its file is expected.",
+            "Save the key to a file that only you can read (chmod 600), and name that file.",
+        )
     try:
         content, is_private = private_files.read_secret(path)
         return load(content), is_private

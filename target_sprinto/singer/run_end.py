@@ -167,12 +167,15 @@ class RunEnd:
             if not self.intake.reader.line:
                 log.warning("The input is empty: no message arrived. Check the tap, and what pipes it in.")
             if records := self.intake.records:
-                filtered, skipped = self.intake.counts.filtered.total(), self.intake.counts.skipped.total()
+                counts = self.intake.counts
+                unsent = counts.records.keys() - counts.filtered.keys() - counts.skipped.keys()
                 log.warning(
-                    "None of %s is sent: stream maps left out %d, and %d were skipped as deleted.",
+                    "None of %s is sent: stream maps left out %d, %d were skipped as deleted, and %d came"
+                    " from streams that are not sent.",
                     pluralize(records, "record"),
-                    filtered,
-                    skipped,
+                    counts.filtered.total(),
+                    counts.skipped.total(),
+                    sum(counts.records[name] for name in unsent),
                 )
             log.info("No records to send: no session was opened.", extra=log_fields(summary))
         elif self.disposition is Finish.HOLD:

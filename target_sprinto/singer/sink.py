@@ -124,9 +124,13 @@ class SprintoSink(BatchSink):
             self._validator.validate(record, body)
         for name in self._keys:
             if name not in record:
+                renamed = name not in self.original_schema["properties"]
                 raise MissingKeyProperty(
                     f"a record of stream {quoted(self.stream_name)} lacks its key property {quoted(name)}.",
-                    "Fix the tap; or name other key properties with `__key_properties__` in the stream map.",
+                    "Flattening renames objects and long names: raise `flattening_max_key_length`, or set"
+                    " `__key_properties__` in the stream map."
+                    if renamed and self.config.get("flattening_enabled")
+                    else "Fix the tap; or set `__key_properties__` in the stream map to other fields.",
                 )
 
     def finish_count(self) -> None:

@@ -162,7 +162,9 @@ class Streams(dict[str, Stream]):
         """The route of one map's records; None if they are not sent."""
         stream = stream_map.stream_alias
         if isinstance(stream_map, RemoveRecordTransform):
-            if stream in self.settings.entity_types:
+            # A null entry of its own in `stream_maps` is the way to except a stream from a pattern.
+            by_pattern = rule is None and self.settings.stream_types.named(stream) is not None
+            if by_pattern or stream in self.settings.entity_types:
                 log.warning(
                     "Stream %s is not sent: `entity_types` names it, and `stream_maps` leaves it out.",
                     quoted(stream),

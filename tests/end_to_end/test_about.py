@@ -135,6 +135,13 @@ def test_flattening_respects_separator_and_key_length(door: FrontDoor) -> None:
     assert door.applied() == {"people": [{"id": 1, "address.city": "Pune"}]}
     assert door.run([schema, line, STATE], **flat, flattening_max_key_length=9).code == 0
     assert door.applied() == {"people": [{"id": 1, "add.city": "Pune"}]}
+    schema |= {"schema": {"properties": {"identifier": {}}}, "key_properties": ["identifier"]}
+    line["record"] = {"identifier": "1"}
+    finished = door.run([schema, line, STATE], **flat, flattening_max_key_length=9)
+    assert "lacks its key property 'identifier'" in finished.error
+    assert "raise `flattening_max_key_length`" in finished.error
+    maps = {"people": {"id": "identifier", "identifier": None, "__key_properties__": ["id"]}}
+    assert door.run([schema, line, STATE], **flat, flattening_max_key_length=9, stream_maps=maps).code == 0
 
 
 def test_the_log_can_be_written_as_json_lines(door: FrontDoor, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_sprinto.sandbox import Readings
-from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, record
+from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, record
 
 OPEN_SCHEMA = {
     "type": "SCHEMA",
@@ -155,6 +155,44 @@ def test_flattening_sends_a_null_object_as_no_field(door: FrontDoor) -> None:
     lines = [{"type": "RECORD", "stream": "things", "record": one} for one in records]
     assert door.run([schema, *lines, STATE], flattening_enabled=True, flattening_max_depth=3).code == 0
     assert applied_text(door) == ['{"x__y":null}', '{"a__d__e":null}', '{"a__b__c":"1","unknown":null}']
+
+
+NESTED = {"type": "object", "properties": {"id": {}, "b": {"type": "object", "properties": {"c": {}}}}}
+FLAT_NAMES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "declared": (
+        {"a_id": SECRET, "a": {"id": SECRET}},
+        {"flattening_separator": "_"},
+        " one name: 'a_id'.",
+    ),
+    "nested": ({"x": {"b__c": SECRET, "b": {"c": "2"}}}, {}, " one name: 'x__b__c'."),
+    "undeclared": ({"u": {"v": SECRET}, "u__v": "2"}, {}, " one name. No session"),
+    "shortened": (
+        {"x": {"forename_native": SECRET, "family_name": "2"}},
+        {"flattening_max_key_length": 10},
+        " one name. No session",
+    ),
+    "made by a stream map": (
+        {"r": SECRET, "a": {"id": "3"}},
+        {"flattening_separator": "_", "stream_maps": {"things": {"a_id": "r", "r": None}}},
+        " one name: 'a_id'.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FLAT_NAMES)
+def test_flattening_never_replaces_one_field_by_another(door: FrontDoor, what: str) -> None:
+    fields, settings, text = FLAT_NAMES[what]
+    # By the SDK, an object in an alternative is flattened in records and not in the schema.
+    either = {"anyOf": [{"type": "null"}, NESTED]}
+    schema = OPEN_SCHEMA | {"schema": {"properties": {"a_id": {}, "a": either, "x": NESTED, "r": {}}}}
+    lines = [{"type": "RECORD", "stream": "things", "record": one} for one in ({"r": "1"}, fields)]
+    flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 2, **settings}
+    finished = door.run([schema, *lines, STATE], **flat)
+    assert (finished.code, finished.stdout, door.applied()) == (1, "", {})
+    assert f"flattening gives two fields of a record of stream 'things'{text}" in finished.error
+    assert "[invalid-record]" in finished.error
+    finished = door.run([schema, *lines, STATE], **flat, on_invalid_record="divert")
+    assert (finished.code, len(door.applied()["things"])) == (0, 1)
 
 
 def test_one_stream_may_go_to_two_entity_types(door: FrontDoor) -> None:

@@ -353,7 +353,6 @@ def test_a_list_or_object_is_not_proposed_as_text(door: FrontDoor) -> None:
 def test_a_filter_that_leaves_out_everything_is_pointed_out(door: FrontDoor) -> None:
     finished = run(door, {"__filter__": "status == 'active'"})
     assert finished.code == 0
-    assert (
-        "None of 1 record is sent: stream maps left out 1, and 0 were skipped as deleted." in finished.stderr
-    )
+    message = "None of 1 record is sent: stream maps left out 1, 0 were skipped as deleted, and 0 came from"
+    assert message in finished.stderr
     assert "No records to send: no session was opened." in finished.stderr

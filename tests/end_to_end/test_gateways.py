@@ -237,6 +237,8 @@ def test_a_connection_closed_in_the_handshake_is_reported_clearly(door: FrontDoo
         "http://user:s3cr3t@",
         "http://user:s3#cr3t@proxy:8080",
         "http://user:s3/cr3t@proxy",
+        "http://user:s3[cr3t@proxy:8080",
+        "http://user:s3]cr3t@proxy:8080",
         "http://user:s3cr3t%E2%82%AC@127.0.0.1:9",
         "http://user:s3cr3t@127.0.0.1:99999",
     ],

@@ -219,6 +219,7 @@ def test_an_expected_type_that_no_stream_has_fails_the_run(door: FrontDoor, want
         ({"people": {"max_shrink_percent": 20}}, "`expect.people.max_shrink_percent` needs `report_path`"),
         ({"people": {"max_shrink_percent": 101}}, "must be at most 100"),
         ({"people": {"min_records": 5, "max_records": 2}}, "`expect.people.min_records` is more than its"),
+        ({"people": {"unique": ["id", "name", "id"]}}, "`expect.people.unique` names a field twice"),
         ({"people": {"unique": "name"}}, "`expect.people.unique` must be array"),
     ],
 )

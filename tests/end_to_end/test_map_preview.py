@@ -194,6 +194,17 @@ def test_json_output_can_be_compared_with_a_later_preview(door: FrontDoor) -> No
 
 
 @pytest.mark.parametrize(
+    "content", [{"api_key": "s3cr3t"}, {"streams": [], "salary": "s3cr3t"}, ["s3cr3t"], "s3cr3t", None]
+)
+def test_no_value_of_another_file_is_shown(door: FrontDoor, content: object) -> None:
+    path = door.folder / "another.json"
+    path.write_text(json.dumps(content))
+    finished = preview(door, GOOD, "--expect", str(path))
+    assert finished.code == 1
+    assert "is not a saved preview. Save the output of --json. [preview-differs]\n" in finished.stderr
+
+
+@pytest.mark.parametrize(
     ("change", "path"),
     [
         ({"__filter__": "id != 200"}, "streams[0].filter: 'id != 3' → 'id != 200'"),

@@ -158,6 +158,16 @@ def test_a_stream_removed_by_a_map_counts_as_sent(door: FrontDoor) -> None:
     assert said in finished.stderr
 
 
+@pytest.mark.parametrize(("maps", "warned"), [({"__else__": None}, True), ({"oth*": None}, False)])
+def test_a_stream_that_only_a_pattern_names_may_be_left_out(
+    door: FrontDoor, maps: dict[str, Any], *, warned: bool
+) -> None:
+    finished = door.run([OTHERS, record(1, "others"), STATE], entity_types={"o*": "User"}, stream_maps=maps)
+    assert finished.code == 0
+    assert ("Stream 'others' is not sent: `entity_types` names it, and" in finished.stderr) == warned
+    assert "0 were skipped as deleted, and 1 came from streams that are not sent." in finished.stderr
+
+
 def test_an_input_file_may_contain_only_some_streams(door: FrontDoor) -> None:
     """A rejects file, for example."""
     path = door.folder / "part.singer"

@@ -643,13 +643,22 @@ def test_an_html_report_of_a_running_run_says_unfinished(door: FrontDoor) -> Non
 
 def test_the_settings_digest_distinguishes_settings_but_not_keys(door: FrontDoor, tmp_path: Path) -> None:
     message = []
-    for settings in ({}, {"page_size": 50}, {"page_size": 100}, {"api_key": "another"}):
-        assert door.run(people(0), report_path="{run}.json", **settings).code == 0
-        (path,) = (one for one in tmp_path.glob("*-*-*.json"))
+    whole, fraction = ({"expect": {"people": {"max_shrink_percent": number}}} for number in (10, 10.0))
+    same: list[dict[str, Any]] = [
+        {},
+        {"page_size": 100},
+        {"request_timeout_seconds": 60.0},
+        {"api_key": "another"},
+    ]
+    for settings in (*same, {"page_size": 50}, whole, fraction):
+        assert door.run(people(0), report_path="receipts/{run}.json", **settings).code == 0
+        (path,) = (tmp_path / "receipts").glob("*.json")
         message.append(json.loads(path.read_bytes())["settings_sha256"])
         path.unlink()
-    plain, smaller, default, other_key = message
-    assert plain == default == other_key != smaller
+    *equal, smaller, first, second = message
+    assert len(set(equal)) == 1
+    assert first == second
+    assert len({*equal, smaller, first}) == 3
 
 
 def test_an_html_report_requires_a_verified_receipt(door: FrontDoor) -> None:

@@ -80,6 +80,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "load_method": ({"load_method": "upsert"}, "`load_method` is not supported"),
     "add_record_metadata": ({"add_record_metadata": True}, "`add_record_metadata` is not supported"),
     "flattening without a depth": ({"flattening_enabled": True}, "flattening_max_depth is required"),
+    "a negative depth": (
+        {"flattening_enabled": True, "flattening_max_depth": -2},
+        "`flattening_max_depth` must be at least 0",
+    ),
+    "a key length of 0": (
+        {"flattening_max_key_length": 0},
+        "`flattening_max_key_length` must be at least 1",
+    ),
     "a held dry run": (
         {"finish": "hold", "dry_run": True, "report_path": "r.json"},
         "`finish: hold` and `dry_run` cannot be combined",
@@ -93,6 +101,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"receipt_key_file": "k"},
         "`receipt_key_file` needs `report_path`",
     ),
+    **{
+        f"an empty {name}": ({"report_path": "receipts", name: ""}, f"`{name}` is empty")
+        for name in (
+            *("api_key_file", "api_url", "client_reference_prefix", "entity_schemas", "flattening_separator"),
+            *("receipt_key_file", "rejects_dir"),
+        )
+    },
     "an empty report path": ({"report_path": " "}, "`report_path` is empty"),
     "another finish": ({"finish": "discard"}, "`finish` must be one of apply, hold"),
     "an invalid stream map": (
@@ -314,15 +329,13 @@ def test_a_misspelled_setting_is_rejected(door: FrontDoor, written: str, meant: 
     assert door.operations() == []
 
 
-def test_a_misspelled_environment_variable_is_rejected(door: FrontDoor) -> None:
+@pytest.mark.parametrize("written", ["TARGET_SPRINTO_DRYRUN", "TARGET_SPRINTO_dry_run"])
+def test_a_misspelled_environment_variable_is_rejected(door: FrontDoor, written: str) -> None:
     config = str(door.config())
-    env = {"TARGET_SPRINTO_DRYRUN": "true"}
-    finished = door.run(people(1), "--config", config, "--config", "ENV", env=env)
+    finished = door.run(people(1), "--config", config, "--config", "ENV", env={written: "true"})
     assert (finished.code, finished.stdout) == (1, "")
-    assert (
-        "unknown environment variable TARGET_SPRINTO_DRYRUN (did you mean TARGET_SPRINTO_DRY_RUN?)"
-        in finished.error
-    )
+    meant = "(did you mean TARGET_SPRINTO_DRY_RUN?)"
+    assert f"unknown environment variable {written} {meant}" in finished.error
     assert door.operations() == []
 
 
@@ -391,6 +404,8 @@ def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
         ("BATCH_SIZE_ROWS", "5", "`batch_size_rows` is not supported"),
         ("REQUIRE_FINAL_STATE", "flase", "REQUIRE_FINAL_STATE is not a valid boolean"),
         ("REQUEST_TIMEOUT_SECONDS", "nan", "REQUEST_TIMEOUT_SECONDS is not a valid number"),
+        ("API_URL", "", "`api_url` is empty"),
+        ("RECEIPT_KEY_FILE", "", "`receipt_key_file` is empty"),
         ("API_URL", "https://x..y/", "must begin with https:// and name a host"),
         ("REPORT_PATH", "caf\udce9/{run}.json", "`report_path` is not UTF-8"),
         ("REJECTS_DIR", "caf\udce9", "`rejects_dir` is not UTF-8"),

@@ -438,6 +438,20 @@ def test_an_unusable_key_fails_the_run_before_any_request(door: FrontDoor, what:
     assert not (door.folder / "receipts").exists()
 
 
+@pytest.mark.parametrize("end", ["\n", " "])
+def test_a_private_key_given_as_text_is_not_shown(door: FrontDoor, end: str) -> None:
+    keygen(door)
+    text = (door.folder / "key.pem").read_text()
+    secret, text = text.split("\n")[1], text.replace("\n", end)
+    given = {"report_path": "receipts", "receipt_key_file": text}
+    run, check = door.run(people(3), **given), door.sprintoctl("check", **given)
+    verified = sprintoctl(door, "verify", "receipts", "--public-key", text)
+    for finished in (run, check, verified):
+        assert secret not in finished.stdout + finished.stderr
+        check_failed(finished, "receipt-key", "A key was given as text", "name that file")
+    assert door.operations() == []
+
+
 def test_an_invalid_public_key_is_reported(door: FrontDoor) -> None:
     sign(door)
     check_failed(verify(door, key="key.pem"), "receipt-key", "does not contain the required key")

@@ -160,6 +160,36 @@ def test_variables_in_dotenv_are_not_expanded(door: FrontDoor, dotenv: Path) -> 
     assert "x-${TARGET_SPRINTO_LOGLEVEL}/" in finished.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("TARGET_SPRINTO_DRY_RUN: true\n", "line 1 is not NAME=value"),
+        ("A=1\n\n  TARGET_SPRINTO_DRY_RUN\n", "line 3 is not NAME=value"),
+        ('A=1\n\nexport TARGET_SPRINTO_DRY_RUN="true\nTARGET_SPRINTO_PAGE_SIZE=5\n', "line 3 is not NAME="),
+        ("TARGET_SPRINTO_dry_run=true\n", "TARGET_SPRINTO_dry_run (did you mean TARGET_SPRINTO_DRY_RUN?)"),
+        ("target_sprinto_dry_run=true\n", "target_sprinto_dry_run (did you mean TARGET_SPRINTO_DRY_RUN?)"),
+    ],
+)
+def test_an_own_line_that_cannot_be_read_is_an_error(
+    door: FrontDoor, dotenv: Path, content: str, text: str
+) -> None:
+    dotenv.write_text(content)
+    finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV")
+    assert (finished.code, finished.stdout, door.operations()) == (1, "", [])
+    assert text in finished.error
+    assert "[settings]" in finished.error
+    assert "Settings are read from" not in finished.stderr
+
+
+def test_lines_of_other_programs_may_have_any_form(door: FrontDoor, dotenv: Path) -> None:
+    dotenv.write_text(
+        "a: b\nNAME\n# TARGET_SPRINTO_DRY_RUN\nA='x\nTARGET_SPRINTO_HR_DRY_RUN=1\nB=TARGET_SPRINTO_\n"
+    )
+    finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV")
+    assert finished.code == 0
+    assert "Settings are read from" not in finished.stderr
+
+
 def _as_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path, 0o600)

@@ -127,12 +127,12 @@ def _require_usable_proxy(url: str | None) -> None:
         "".join(requests.utils.get_auth_from_url(url)).encode("latin-1")
         if urllib3.util.parse_url(url).host:
             return
-    except (urllib3.exceptions.LocationParseError, UnicodeEncodeError):
+    except ValueError:
         pass
     raise errors.ConfigError(
         "The proxy's URL, in HTTPS_PROXY or ALL_PROXY, has no host, an invalid port, or a login that is not"
         " Latin-1.",
-        "Write http://user:password@host:port, with `#`, `/` and `@` in the password percent-encoded.",
+        "Write http://user:password@host:port, with `#`, `/`, `@`, `[`, `]` in the password percent-encoded.",
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from singer_sdk.exceptions import MapExpressionError
@@ -50,7 +53,14 @@ _BY_TEXT = {
 def map_record(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> dict[str, Any] | None:
     """The mapped record; None if the stream map leaves it out. Raises InvalidRecord or MapFailed."""
     try:
-        return stream_map.transform(dict(record))
+        if not stream_map.flattening_enabled:
+            return stream_map.transform(dict(record))
+        unflattened = copy.copy(stream_map)
+        unflattened.flattening_options = None
+        mapped = unflattened.transform(dict(record))
+        return mapped and _flattened(stream_map, mapped)
+    except InvalidRecord:
+        raise
     except RecursionError:
         raise InvalidRecord(
             f"a record of stream {quoted(stream_map.stream_alias)} is nested too deeply for its stream map."
@@ -88,6 +98,43 @@ def flattened_objects(stream_map: StreamMap) -> frozenset[str]:
     parts = [name.split(separator) for name in names]
     objects = {separator.join(part[:depth]) for part in parts for depth in range(1, len(part))}
     return frozenset(objects.difference(names))
+
+
+def _flattened(stream_map: StreamMap, record: dict[str, Any]) -> dict[str, Any]:
+    """The flattened record. Raises InvalidRecord if two fields get one name: the SDK would keep the last."""
+    flat = stream_map.flatten_record(record)
+    names = list(_flat_names(stream_map, record, ()))
+    if len(flat) == len(names):
+        return flat
+    ((name, _),) = Counter(names).most_common(1)
+    declared = name in stream_map.transformed_schema["properties"]
+    raise InvalidRecord(
+        f"flattening gives two fields of a record of stream {quoted(stream_map.stream_alias)} one name"
+        f"{f': {quoted(name)}' if declared else ''}.",
+        "Choose another `flattening_separator` or a larger `flattening_max_key_length`, or rename a field in"
+        " the stream map.",
+        field=name if declared else None,
+        issue="is the name of two fields after flattening",
+    )
+
+
+def _flat_names(stream_map: StreamMap, node: dict[str, Any], parents: tuple[str, ...]) -> Iterator[str]:
+    """The flattened name of each field, in the order of the SDK's mapper."""
+    options: Any = stream_map.flattening_options
+    for field, value in node.items():
+        path = (*parents, field)
+        name = options.separator.join(path)
+        if len(name) >= options.max_key_length:
+            # Only the SDK knows how it shortens a name.
+            nested: dict[str, Any] | None = None
+            for part in reversed(path):
+                nested = {part: nested}
+            (name,) = stream_map.flatten_record(nested or {})
+        below = isinstance(value, dict) and len(parents) < options.max_level
+        if below and name not in stream_map.transformed_schema["properties"]:
+            yield from _flat_names(stream_map, value, path)
+        else:
+            yield name
 
 
 def _copied(tree: ast.expr | None) -> str | None:

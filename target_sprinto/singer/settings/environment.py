@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from target_sprinto import strict_json
 from target_sprinto.errors import SettingsError
@@ -34,11 +34,12 @@ log = logging.getLogger(__name__)
 def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """The settings that variables name; `known` is ``{setting: its JSON Schema}``. Raises SettingsError."""
     unsupported = {name: {"type": ["string"]} for name in settings_checks.NOT_FOR_SPRINTO}
-    given = {name[len(PREFIX) :].lower() for name in environ if name.startswith(PREFIX)}
-    if near := settings_checks.misspelt(given - {*known, *unsupported}, known):
+    variables = {f"{PREFIX}{name.upper()}" for name in (*known, *unsupported)}
+    given = {name[len(PREFIX) :]: name for name in environ.keys() - variables if _is_own(name)}
+    if near := settings_checks.misspelt(given, known):
         raise SettingsError(
             *(
-                f"unknown environment variable {PREFIX}{name.upper()} (did you mean {PREFIX}{meant.upper()}?)"
+                f"unknown environment variable {given[name]} (did you mean {PREFIX}{meant.upper()}?)"
                 for name, meant in near.items()
             )
         )
@@ -75,17 +76,23 @@ def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
 
     No other user may have write access to it, which decides where the records go.
     """
-    text = _read(Path.cwd() / ".env")
+    path = Path.cwd() / ".env"
+    own: dict[str, str] = {}
     # Values are taken literally: references to other variables are not expanded.
-    values = dotenv_values(stream=io.StringIO(text), interpolate=False) if text else {}
-    own = {
-        name: value
-        for name, value in values.items()
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS and value is not None
-    }
-    if own:
-        log.info("Settings are read from %s: %s.", Path.cwd() / ".env", ", ".join(sorted(own)))
+    for name, value, (text, line), invalid in parse_stream(io.StringIO(_read(path))):
+        if name and value is not None:
+            if _is_own(name):
+                own[name] = value
+        elif _is_own(name) if name else invalid and PREFIX in text.upper():
+            number = line + text[: -len(text.lstrip())].count("\n")
+            raise SettingsError(f"{path}, line {number} is not NAME=value, or its quote is not closed")
+    if read := own.keys() & {f"{PREFIX}{name.upper()}" for name in known}:
+        log.info("Settings are read from %s: %s.", path, ", ".join(sorted(read)))
     return from_environment(known, own)
+
+
+def _is_own(name: str) -> bool:
+    return name.upper().startswith(PREFIX)
 
 
 def _read(path: Path) -> str:

@@ -26,6 +26,8 @@ from target_sprinto.singer.settings.schema_generator import json_schema
 from target_sprinto.singer.settings.settings_checks import problems_of
 
 _WEEK = 7 * 24 * 3600
+_WHOLE = 1 << 53
+"""Larger numbers keep their spelling: 1e999999999 takes too much memory as an integer."""
 
 
 class OnInvalidRecord(enum.Enum):
@@ -244,15 +246,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises SettingsError for what no schema can find: a plain-http host, a key that fits no header, …
         """
+        # Such as a variable made from a secret that is not set: the default may be the unsafe choice.
+        if empty := [f"`{name}` is empty" for name in SCHEMA["properties"] if config.get(name) == ""]:
+            raise SettingsError(*empty)
         config = DEFAULTS | with_api_key(config)
         # The content of a file is part of the settings.
         config["entity_schemas"] = schemas = entity_schemas.read(config.get("entity_schemas") or {})
         if problems := list(problems_of(config)):
             raise SettingsError(*problems)
-        given = {name: _number(value) for name, value in config.items() if value is not None and value != ""}
+        given: dict[str, Any] = _canonical(
+            {name: value for name, value in config.items() if value is not None}
+        )
         given |= {
             "entity_schemas": {name: EntitySchema(name, rules) for name, rules in schemas.items()},
-            "fingerprint": _fingerprint(config),
+            "fingerprint": _fingerprint(given),
             "finish": Finish.DISCARD if config["dry_run"] else config["finish"],
             "region": None if config.get("api_url") else config["region"],
         }
@@ -293,16 +300,19 @@ def _converted(wanted: type, value: object) -> object:
     return Path(value) if wanted is Path and isinstance(value, str) else value
 
 
-def _number(value: object) -> object:
-    """A number as JSON Schema reads it: 10.0 is an integer."""
-    if isinstance(value, Decimal | float):
+def _canonical(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The value with numbers as JSON Schema reads them, however they are written: 10.0 is an integer."""
+    if isinstance(value, dict):
+        return {name: _canonical(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return list(map(_canonical, value))
+    if isinstance(value, Decimal | float) and -_WHOLE < value < _WHOLE:
         return int(value) if value == int(value) else float(value)
     return value
 
 
 def _fingerprint(config: Mapping[str, Any]) -> str:
-    keys = {"api_key", "receipt_key_file", *(name for name, value in config.items() if value is None)}
-    shown = {name: value for name, value in config.items() if name not in keys}
+    shown = {name: value for name, value in config.items() if name not in {"api_key", "receipt_key_file"}}
     canonical = msgspec.json.Encoder(order="sorted", decimal_format="number")
     return hashlib.sha256(canonical.encode(shown)).hexdigest()
 

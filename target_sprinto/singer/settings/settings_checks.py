@@ -246,5 +246,7 @@ def _expect_problems(config: Mapping[str, Any]) -> Iterable[str]:
             yield f"`expect.{name}` is empty: set `min_records`, for example"
         elif wanted.get("min_records", 0) > wanted.get("max_records", math.inf):
             yield f"`expect.{name}.min_records` is more than its `max_records`"
+        elif len(set(fields := wanted.get("unique", []))) < len(fields):
+            yield f"`expect.{name}.unique` names a field twice"
         elif wanted.get("max_shrink_percent") is not None and not config.get("report_path"):
             yield f"`expect.{name}.max_shrink_percent` needs `report_path`: it compares with the last receipt"
