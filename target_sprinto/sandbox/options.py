@@ -46,9 +46,9 @@ class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RateLimit(msgspec.Struct, frozen=True):
     """How many requests an integration may receive within `seconds`.
 
-    `retry_after`: whether the 429 has a `Retry-After`. `counts_rejected`: whether rejected requests count, too.
-    Sprinto documents no such limit for push; its other
-    API has one of 10 requests a minute (Sprinto: Developer API, Pagination).
+    `retry_after`: whether the 429 has a `Retry-After`. `counts_rejected`: whether rejected requests count,
+    too. Sprinto documents no such limit for push; its other API has one of 10 requests a minute (Sprinto:
+    Developer API, Pagination).
     """
 
     requests: int
