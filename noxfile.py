@@ -152,7 +152,8 @@ def workflows(session: nox.Session) -> None:
 @nox.session
 def pins(session: nox.Session) -> None:
     """Write versions and hashes: `.ci/tools.txt` builds and releases, `.ci/image.txt` fills the image."""
-    for name, asked in {"tools": ["--group", "release"], "image": ["pyproject.toml"]}.items():
+    of_image = ["pyproject.toml", "--extra", "sign"]
+    for name, asked in {"tools": ["--group", "release"], "image": of_image}.items():
         hashed = compiled(session, *asked, "--universal", "--generate-hashes")
         Path(f".ci/{name}.txt").write_text(f"# Written by `nox -s pins`.\n{hashed}", encoding="utf-8")
 

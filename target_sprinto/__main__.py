@@ -3,6 +3,8 @@
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from target_sprinto import process
 
@@ -17,8 +19,18 @@ def sprintoctl() -> None:
     process.run(_run_sprintoctl)
 
 
+@contextmanager
+def _imports() -> Iterator[None]:
+    # A package of another version may lack a name, or take other arguments.
+    try:
+        yield
+    except (AttributeError, TypeError) as broken:
+        raise ImportError(broken) from broken
+
+
 def _run_sprintoctl() -> None:
-    from target_sprinto.cli.app import main as command  # noqa: PLC0415 - slow to import
+    with _imports():
+        from target_sprinto.cli.app import main as command  # noqa: PLC0415 - slow to import
 
     command()
 
@@ -27,9 +39,10 @@ def _run_target() -> None:
     # The imports produce no garbage, and looking for it takes a sixth of their time.
     gc.disable()
     # These are slow, and a signal may arrive meanwhile.
-    from target_sprinto.errors import SettingsError  # noqa: PLC0415
-    from target_sprinto.singer.settings import settings_checks  # noqa: PLC0415
-    from target_sprinto.singer.target import SprintoTarget  # noqa: PLC0415
+    with _imports():
+        from target_sprinto.errors import SettingsError  # noqa: PLC0415
+        from target_sprinto.singer.settings import settings_checks  # noqa: PLC0415
+        from target_sprinto.singer.target import SprintoTarget  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()

@@ -43,7 +43,9 @@ def test_build_tools_are_pinned() -> None:
         "zizmor",
         "pip-audit",
     }
-    assert "\nsinger-sdk==" in (ROOT / ".ci/image.txt").read_text(encoding="utf-8")
+    image = (ROOT / ".ci/image.txt").read_text(encoding="utf-8")
+    assert "\nsinger-sdk==" in image
+    assert "\ncryptography==" in image, "the image signs receipts"
 
 
 def test_artifacts_are_built_in_a_job_that_runs_nothing_else() -> None:

@@ -170,7 +170,8 @@ def demo(port: int, *, keep: bool | None) -> None:
                 "Its last line above says why and what to do.",
             )
         _show(server, finished.stdout)
-        if sys.stdout.isatty() if keep is None else keep:
+        on_a_terminal = sys.stdout is not None and sys.stdout.isatty()
+        if on_a_terminal if keep is None else keep:
             click.echo(f"Open {server.page_url} (Ctrl-C ends the sandbox).")
             _wait_for_signal()
         else:
@@ -201,7 +202,14 @@ def _wait_for_signal() -> None:
 
 def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.CompletedProcess[bytes]:
     """Run the real command in its own process, fed through a pipe; it inherits stderr."""
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory()
+    except FileNotFoundError:
+        raise ConfigError(
+            "The demo needs a folder for temporary files, and can write to none of the usual ones.",
+            "Set TMPDIR to a folder that it can write to.",
+        ) from None
+    with temporary as folder:
         path = Path(folder) / "config.json"
         private_files.write_new(path, json.dumps(config).encode())
         return subprocess.run(

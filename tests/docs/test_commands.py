@@ -46,6 +46,15 @@ def test_no_command_truncates_the_state_before_it_runs() -> None:
     assert [one for one in texts if re.search(r">\s*\S*state\.json\b", one[1])] == []
 
 
+def test_pip_installs_into_an_environment() -> None:
+    """The Python of Debian, Ubuntu or Homebrew allows nothing else."""
+    pages = [*PAGES, DOCS.parent / "CONTRIBUTING.md"]
+    texts = [(page.name, block.text) for page in pages for block in blocks(page)]
+    installs = [one for one in texts if re.search(r"^pip install|&& pip install", one[1], re.MULTILINE)]
+    assert installs
+    assert [one for one in installs if "python3 -m venv venv && . venv/bin/activate" not in one[1]] == []
+
+
 def test_shown_output_is_compared_line_by_line() -> None:
     seen, one, other = Seen(), str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
     printed = f"12:00 | INFO | Session {other} is open.\n12:01 | INFO | Session {other} is held.\n"

@@ -162,9 +162,14 @@ def test_the_cron_jobs_script_in_its_image(door: FrontDoor, shell: Shell) -> Non
     page, folder = file_of("kubernetes.md", "Dockerfile"), door.folder / "image"
     program(folder / "tap-hr", "exec cat /tap/*")
     name = build_wheel(folder)
-    assert page.count("target-sprinto tap-hr") == 1
-    page = page.replace("target-sprinto tap-hr", f"/{name}").replace("RUN pip", f"COPY {name} /\nRUN pip")
-    (folder / "Dockerfile").write_text(f"{page}COPY tap-hr /usr/local/bin/\n")
+    for installed, instead in {
+        "/opt/tap/bin/pip install --no-cache-dir tap-hr": "cp /tap-hr /opt/tap/bin/",
+        "pip install --no-cache-dir target-sprinto": f"pip install --no-cache-dir /{name}",
+        "RUN apt-get": f"COPY {name} tap-hr /\nRUN apt-get",
+    }.items():
+        assert page.count(installed) == 1
+        page = page.replace(installed, instead)
+    (folder / "Dockerfile").write_text(page)
     shell.run("docker build -t sprinto-cron-job image")
 
     for mounted in ("config", "key", "state", "work"):

@@ -372,6 +372,12 @@ def test_a_missing_working_folder_is_an_error_with_a_hint(door: FrontDoor, tmp_p
     [
         ("sys.modules['singer_sdk'] = None", "import of singer_sdk halted; None in sys.modules."),
         ("sys.modules['msgspec'] = type(sys)('msgspec')", "'msgspec' is not a package."),
+        # As an older jsonschema, which a tap in the same environment has installed.
+        (
+            "from jsonschema import validators\ndel validators.Draft202012Validator",
+            "has no attribute Draft202012Validator.",
+        ),
+        ("import msgspec\nmsgspec.Struct = int", "takes no keyword arguments."),
     ],
 )
 @pytest.mark.parametrize("program", [pytest.param("target-sprinto", marks=pytest.mark.slow), "sprintoctl"])

@@ -57,6 +57,26 @@ def test_a_failed_demo_refers_to_the_targets_own_error(door: FrontDoor) -> None:
     )
 
 
+def test_the_demo_runs_without_stdout(door: FrontDoor) -> None:
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    shown = door.finish(door.start("demo", env=QUIET, program="sprintoctl", through=closed, cold=True))
+    assert shown.code == 0, shown.stderr
+    assert "Sprinto has processed session" in shown.stderr
+
+
+def test_a_demo_without_a_temporary_folder_says_what_to_do(door: FrontDoor) -> None:
+    """With a stub: these tests themselves need such a folder."""
+    stub = "import tempfile\ntempfile._candidate_tempdir_list = lambda: ['/nowhere']\n"
+    (door.folder / "sitecustomize.py").write_text(stub)
+    env = {"PYTHONPATH": str(door.folder)}
+    shown = door.finish(door.start("demo", env=env, program="sprintoctl", cold=True))
+    assert shown.code == 1
+    assert shown.stderr == (
+        "sprintoctl: The demo needs a folder for temporary files, and can write to none of the usual ones."
+        " Set TMPDIR to a folder that it can write to. [settings]\n"
+    )
+
+
 def test_demo_keep_serves_its_web_page_until_interrupted(door: FrontDoor) -> None:
     process = door.start("demo", "--keep", stderr=subprocess.DEVNULL, program="sprintoctl")
     assert process.stdout is not None
