@@ -159,7 +159,7 @@ def receipt(receipt: Path, output: IO[bytes], public_keys: list[PublicKey], *, a
         output.write(page)
         output.flush()
     except OSError as problem:
-        if output.name == "<stdout>":
+        if output.name in {"<stdout>", "-"}:
             raise
         raise ReceiptNotWritten(
             f"The report cannot be written to {shown(output.name)} ({private_files.reason(problem)}).",

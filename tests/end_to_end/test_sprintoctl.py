@@ -325,6 +325,10 @@ def test_a_report_that_cannot_be_written_is_named(door: FrontDoor) -> None:
     finished = sprintoctl(door, "receipt", "receipt.json", "--html", "-o", "/dev/full")
     assert finished.code == 1
     assert "The report cannot be written to /dev/full (No space left on device)" in finished.stderr
+    with Path("/dev/full").open("wb") as full:
+        words = ("receipt", "receipt.json", "--html")
+        finished = door.finish(door.start(*words, program="sprintoctl", stdout=full.fileno()))
+    assert "stdout cannot be written to (No space left on device)" in finished.stderr
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
