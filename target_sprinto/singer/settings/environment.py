@@ -83,8 +83,8 @@ def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if name.startswith(PREFIX) and name not in NOT_SETTINGS and value is not None
     }
-    if own:
-        log.info("Settings are read from %s: %s.", Path.cwd() / ".env", ", ".join(sorted(own)))
+    if read := own.keys() & {f"{PREFIX}{name.upper()}" for name in known}:
+        log.info("Settings are read from %s: %s.", Path.cwd() / ".env", ", ".join(sorted(read)))
     return from_environment(known, own)
 
 
