@@ -599,12 +599,21 @@ def test_a_dry_run_without_records_opens_no_session(door: FrontDoor) -> None:
     assert door.sessions() == []
 
 
-def test_a_dry_run_reports_an_unconfirmed_discard(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("close", times=1000, integration_id=door.integration_id, effect=Respond(401)))
-    finished = door.run(people(3), dry_run=True)
-    assert (finished.code, finished.stdout) == (1, "")
+@pytest.mark.parametrize(("status", "rejects", "code"), [(401, 0, 1), (503, 0, 75), (503, 2, 1)])
+def test_a_dry_run_reports_an_unconfirmed_discard(
+    door: FrontDoor, status: int, rejects: int, code: int
+) -> None:
+    door.pace["shutdown_timeout"] = 3
+    fault = Fault("close", times=1000, integration_id=door.integration_id, effect=Respond(status))
+    door.sandbox.inject(fault)
+    messages = [SCHEMA, record(1), *(record(number, name=number) for number in range(rejects)), STATE]
+    finished = door.run(messages, dry_run=True)
+    assert (finished.code, finished.stdout) == (code, "")
     assert "[not-discarded]" in finished.error
     assert f"sprintoctl discard {door.session().id}" in finished.error
+    assert would_be_refused(finished.stderr) == ([(2, [3, 4])] if rejects else [])
+    assert ("Everything else succeeded." in finished.error) is (not rejects)
+    assert ("The records listed above would be rejected. Fix them at" in finished.error) is bool(rejects)
 
 
 @pytest.mark.parametrize("state", ["expired", "processed"])
