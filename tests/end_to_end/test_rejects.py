@@ -651,8 +651,8 @@ def test_a_reject_is_written_completely_or_the_run_fails(door: FrontDoor, room: 
 
 def test_an_unwritable_final_file_names_what_the_file_contains(door: FrontDoor) -> None:
     strict(door, all_errors=False)
-    process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(103)[4:-1]], **DIVERT)
-    # The final file would hold the same three records; the disk is full before it is written.
+    process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(102)[3:-1]], **DIVERT)
+    # The final file would hold two of the three records; the disk is full before it is written.
     limit_file_size(process, 100)
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -661,13 +661,19 @@ def test_an_unwritable_final_file_names_what_the_file_contains(door: FrontDoor) 
     assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
 
 
-def test_a_failed_run_reports_an_unwritable_final_file(door: FrontDoor) -> None:
+@pytest.mark.parametrize("end", [STATE, b"not a message"], ids=["applied", "failed"])
+def test_a_file_that_is_as_it_should_be_is_not_written_again(
+    door: FrontDoor, end: dict[str, Any] | bytes
+) -> None:
+    """It may have hundreds of megabytes, and a run that ends has seconds."""
     process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(103)[4:-1]], **DIVERT)
     limit_file_size(process, 100)
-    finished = door.finish(process, [b"not a message"])
-    assert (finished.code, finished.stdout) == (1, "")
-    assert f"{file_of(door).name} is unfinished: it holds 3 records" in finished.error
-    assert file_of(door).name.endswith(".not-applied")
+    finished = door.finish(process, [end])
+    assert finished.code == (0 if end == STATE else 1)
+    assert file_of(door).name.endswith(".singer" if end == STATE else ".singer.not-applied")
+    assert file_of(door).name in finished.stderr
+    assert "unfinished" not in finished.stderr
+    assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
 
 
 WITH_LIMIT = """
