@@ -74,9 +74,8 @@ class ConfiguredTarget(Target):
                 # The SDK leaves numbers as strings, fails on other types with a traceback, and loads a `.env`
                 # of any parent folder into the environment.
                 known = self._known_settings()
-                given = (
-                    environment.from_dotenv(known) | given | environment.from_environment(known, os.environ)
-                )
+                given |= environment.from_environment(known, os.environ)
+                given = config_input.with_dotenv(given, known)
             super().__init__(
                 config=copy.deepcopy(given), validate_config=validate_config, message_reader=reader
             )

@@ -20,7 +20,7 @@ from target_sprinto.errors import (
     explained,
 )
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import Interrupted, SprintoError
+from target_sprinto.push.errors import Interrupted, NotDiscarded, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
 from target_sprinto.push.run.result import RunOutcome, RunResult
@@ -43,6 +43,10 @@ log = logging.getLogger(__name__)
 
 _LAST_LINE_SECONDS = 0.7
 """For what is still to be written to stderr when a failed run has taken all of its time to end."""
+
+
+_AFTER_DRY_RUN = (TooManyRejects, NothingAccepted, NotDiscarded)
+"""Errors after which a dry run still lists the records that would be rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +136,15 @@ class RunEnd:
             self._log_rejects()
         elif self.intake.rejects is not None:
             sentences.append(self.intake.rejects.finish_unapplied())
-            if isinstance(failure, TooManyRejects | NothingAccepted) and self.disposition is Finish.DISCARD:
-                rejected = self._would_be_rejected()
-                incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
-                sentences.append(f"The records listed above would be rejected{incomplete}.")
+        if self.disposition is Finish.DISCARD and isinstance(failure, _AFTER_DRY_RUN):
+            rejected = self._would_be_rejected()
+        if rejected:
+            incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
+            sentences.append(f"The records listed above would be rejected{incomplete}.")
+            if isinstance(failure, NotDiscarded):
+                # A later try would not change that.
+                failure.temporary = False
+                failure.advise("Fix them at the source or with a stream map.")
         sentences.append(self.responses.keep(failure, rejected))
         return " ".join(filter(None, sentences))
 

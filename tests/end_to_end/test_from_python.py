@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
+import requests
 from singer_sdk.exceptions import (
     ConfigValidationError,
     InvalidInputLine,
@@ -248,18 +249,29 @@ class SourceFailedError(Exception):
     """The program's own."""
 
 
+@pytest.mark.parametrize(
+    "error",
+    [SourceFailedError(), requests.HTTPError(), UnicodeDecodeError("utf-8", b"", 0, 1, "")],
+    ids=lambda error: type(error).__name__,
+)
 def test_an_error_of_the_programs_own_lines_is_raised_as_it_is(
-    door: FrontDoor, caplog: pytest.LogCaptureFixture
+    door: FrontDoor, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def lines() -> Iterator[str]:
         yield from as_input(people(120)[:-1]).decode().splitlines(keepends=True)
-        raise SourceFailedError
+        raise error
 
-    with pytest.raises(SourceFailedError) as caught:
+    with pytest.raises(type(error)) as caught:
         SprintoTarget(config=config(door)).listen(lines())  # type: ignore[arg-type] # more than the SDK asks
+    assert caught.value is error
     notes = caught.value.__notes__ if sys.version_info >= (3, 11) else [caplog.text]
     assert "was discarded; nothing was applied." in notes[0]
     assert door.applied() == {}
+
+
+def test_a_line_that_cannot_be_encoded_is_an_error_of_the_input(door: FrontDoor) -> None:
+    with pytest.raises(InvalidInputLine, match="Input line 2: the line is not UTF-8"):
+        SprintoTarget(config=config(door)).listen(["\n", "\ud800"])  # type: ignore[arg-type] # more than the SDK asks
 
 
 @pytest.mark.parametrize("empty", ["", b"", "\n"])

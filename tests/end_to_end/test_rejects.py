@@ -599,12 +599,21 @@ def test_a_dry_run_without_records_opens_no_session(door: FrontDoor) -> None:
     assert door.sessions() == []
 
 
-def test_a_dry_run_reports_an_unconfirmed_discard(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("close", times=1000, integration_id=door.integration_id, effect=Respond(401)))
-    finished = door.run(people(3), dry_run=True)
-    assert (finished.code, finished.stdout) == (1, "")
+@pytest.mark.parametrize(("status", "rejects", "code"), [(401, 0, 1), (503, 0, 75), (503, 2, 1)])
+def test_a_dry_run_reports_an_unconfirmed_discard(
+    door: FrontDoor, status: int, rejects: int, code: int
+) -> None:
+    door.pace["shutdown_timeout"] = 3
+    fault = Fault("close", times=1000, integration_id=door.integration_id, effect=Respond(status))
+    door.sandbox.inject(fault)
+    messages = [SCHEMA, record(1), *(record(number, name=number) for number in range(rejects)), STATE]
+    finished = door.run(messages, dry_run=True)
+    assert (finished.code, finished.stdout) == (code, "")
     assert "[not-discarded]" in finished.error
     assert f"sprintoctl discard {door.session().id}" in finished.error
+    assert would_be_refused(finished.stderr) == ([(2, [3, 4])] if rejects else [])
+    assert ("Everything else succeeded." in finished.error) is (not rejects)
+    assert ("The records listed above would be rejected. Fix them at" in finished.error) is bool(rejects)
 
 
 @pytest.mark.parametrize("state", ["expired", "processed"])
@@ -642,8 +651,8 @@ def test_a_reject_is_written_completely_or_the_run_fails(door: FrontDoor, room: 
 
 def test_an_unwritable_final_file_names_what_the_file_contains(door: FrontDoor) -> None:
     strict(door, all_errors=False)
-    process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(103)[4:-1]], **DIVERT)
-    # The final file would hold the same three records; the disk is full before it is written.
+    process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(102)[3:-1]], **DIVERT)
+    # The final file would hold two of the three records; the disk is full before it is written.
     limit_file_size(process, 100)
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -652,13 +661,19 @@ def test_an_unwritable_final_file_names_what_the_file_contains(door: FrontDoor) 
     assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
 
 
-def test_a_failed_run_reports_an_unwritable_final_file(door: FrontDoor) -> None:
+@pytest.mark.parametrize("end", [STATE, b"not a message"], ids=["applied", "failed"])
+def test_a_file_that_is_as_it_should_be_is_not_written_again(
+    door: FrontDoor, end: dict[str, Any] | bytes
+) -> None:
+    """It may have hundreds of megabytes, and a run that ends has seconds."""
     process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(103)[4:-1]], **DIVERT)
     limit_file_size(process, 100)
-    finished = door.finish(process, [b"not a message"])
-    assert (finished.code, finished.stdout) == (1, "")
-    assert f"{file_of(door).name} is unfinished: it holds 3 records" in finished.error
-    assert file_of(door).name.endswith(".not-applied")
+    finished = door.finish(process, [end])
+    assert finished.code == (0 if end == STATE else 1)
+    assert file_of(door).name.endswith(".singer" if end == STATE else ".singer.not-applied")
+    assert file_of(door).name in finished.stderr
+    assert "unfinished" not in finished.stderr
+    assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
 
 
 WITH_LIMIT = """

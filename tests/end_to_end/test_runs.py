@@ -474,13 +474,17 @@ def test_broken_stdout_writes_the_state_to_stderr(door: FrontDoor, *, cold: bool
     assert door.session().state == "processed"
 
 
-def test_a_state_on_stderr_is_unchanged(door: FrontDoor) -> None:
-    state = '{"a":  "b  c\u00a0d"}'
+@pytest.mark.parametrize(
+    "env", [{}, pytest.param({"PYTHONIOENCODING": "ascii"}, marks=pytest.mark.slow)], ids=["UTF-8", "ASCII"]
+)
+def test_a_state_on_stderr_is_the_same_json(door: FrontDoor, env: dict[str, str]) -> None:
+    """Whatever the encoding, and not shortened."""
+    state = '{"a":  "b  c\u00a0d", "é": "😀\u2028"}'
     with Path("/dev/full").open("wb") as full:
-        process = door.start(stdout=full.fileno())
+        process = door.start(stdout=full.fileno(), cold=bool(env), env=env)
         finished = door.finish(process, [SCHEMA, record(1), f'{{"type":"STATE","value":{state}}}'.encode()])
     assert finished.code == 1
-    assert finished.error.endswith(state)
+    assert finished.error.endswith(r'{"a":  "b  c\u00a0d", "\u00e9": "\ud83d\ude00\u2028"}')
 
 
 def test_a_failed_discard_names_session_expiry_and_command(door: FrontDoor) -> None:

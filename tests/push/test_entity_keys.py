@@ -19,6 +19,7 @@ EQUAL = [
     (10**50, Decimal("1E+50")),
     ({"a": 1, "b": [2]}, {"b": [Decimal("2.0")], "a": 1}),
     ([1], (Decimal(1),)),
+    ([[1.50]] * 99, [[Decimal("1.5")]] * 99),
 ]
 DIFFERENT = [
     (1, True),
@@ -28,6 +29,8 @@ DIFFERENT = [
     ([], {}),
     ({"a": None}, {}),
     (10**50, 10**50 + 1),
+    ("x" * 200, "x" * 199 + "y"),
+    ([1] * 99, str([1] * 99)),
 ]
 
 
@@ -67,6 +70,20 @@ def test_any_value_is_hashable_and_equal_to_itself_as_sent(value: object) -> Non
     assert hash(comparable(value)) == hash(comparable(again))
     assert comparable(value) == comparable(again)
     assert repr(comparable(value)) == repr(comparable(again))
+
+
+@given(json_values, json_values)
+def test_two_values_have_the_same_key_only_if_they_are_equal(first: object, second: object) -> None:
+    assert (entity_key(["x", first]) == entity_key(["x", second])) is (
+        comparable(first) == comparable(second)
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [[0.5] * 9_000, {"a": [0.5] * 9_000}, "é" * 9_000], ids=["list", "object", "text"]
+)
+def test_a_large_key_is_kept_as_a_digest(value: object) -> None:
+    assert len(repr(entity_key([value]))) < 100
 
 
 def test_a_fraction_is_part_of_a_key() -> None:

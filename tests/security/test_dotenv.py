@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -100,6 +100,37 @@ def test_a_variable_overrides_dotenv(door: FrontDoor, dotenv: Path) -> None:
     words = ["--config", str(door.config()), "--config", "ENV"]
     assert door.run(people(10), *words, env={"TARGET_SPRINTO_PAGE_SIZE": "10"}).code == 0
     assert door.pages() == [10]
+
+
+ALTERNATIVES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "a region in the config": ("API_URL", {"api_url": None, "region": "eu"}, {}),
+    "a region in a variable": ("API_URL", {"api_url": None}, {"TARGET_SPRINTO_REGION": "eu"}),
+    "a URL in the config": ("REGION", {}, {}),
+    "a key file in the config": ("API_KEY", {"api_key": None, "api_key_file": "key"}, {}),
+    "a key file in a variable": ("API_KEY", {"api_key": None}, {"TARGET_SPRINTO_API_KEY_FILE": "key"}),
+    "a key in the config": ("API_KEY_FILE", {}, {}),
+}
+"""What `.env` sets, and settings and variables that set its alternative."""
+
+
+@pytest.mark.parametrize("case", ALTERNATIVES)
+def test_dotenv_does_not_set_the_alternative_of_what_is_set(door: FrontDoor, dotenv: Path, case: str) -> None:
+    name, settings, env = ALTERNATIVES[case]
+    (door.folder / "key").write_text(API_KEY)
+    (door.folder / "key").chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        another.settimeout(0.2)
+        url = f"http://127.0.0.1:{another.getsockname()[1]}"
+        values = {"API_URL": url, "REGION": "eu", "API_KEY": "another", "API_KEY_FILE": "nowhere"}
+        dotenv.write_text(f"TARGET_SPRINTO_{name}={values[name]}\n")
+        config = str(door.config(**{"retry_timeout_seconds": 1, **settings}))
+        # A proxy that does not exist keeps the run from reaching Sprinto's real host.
+        env = {"HTTPS_PROXY": "http://127.0.0.1:9", **env}
+        finished = door.run(people(1), "--config", config, "--config", "ENV", env=env)
+        with pytest.raises(TimeoutError):
+            another.accept()
+    assert "Settings are read from" not in finished.stderr
+    assert finished.code == (75 if name == "API_URL" else 0), finished.stderr
 
 
 def test_a_parents_dotenv_is_not_read(door: FrontDoor, dotenv: Path, tmp_path: Path) -> None:

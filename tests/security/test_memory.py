@@ -15,7 +15,7 @@ from target_sprinto.singer.rejects.rejected_records import RejectedRecords
 from target_sprinto.singer.schemas.schema_limits import MAX_MEMORY, memory_of
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, record, state_line
 from tests.support.peak_memory import MB, peak
-from tests.support.sandbox import FaultySandbox
+from tests.support.sandbox import Delay, Fault, FaultySandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,6 +112,13 @@ def many_values() -> Iterator[bytes]:
     yield as_input([SCHEMA | {"schema": {"properties": {"id": {}, "name": {}}}}])
     for number in range(40):
         yield as_input([record(number, name=["y" * 40 + "é"] * 99_000), STATE])
+
+
+def keys_of_many_numbers() -> Iterator[bytes]:
+    yield as_input([SCHEMA | {"schema": {"properties": {"id": {}}}}])
+    for number in range(60):
+        yield as_input([record(number, id=[number, *[0.5] * 90_000])])
+    yield as_input([STATE])
 
 
 def gigabyte(size: int) -> Iterator[bytes]:
@@ -292,6 +299,15 @@ def test_no_input_takes_more_than_300_mb(door: FrontDoor, light: FaultySandbox, 
     print(what, f"{memory / MB:.0f} MB")  # noqa: T201 - pytest shows it on request
     assert exit_code == bool(code), stderr[-500:]
     assert code in stderr
+    assert memory < LIMIT
+
+
+@pytest.mark.slow
+def test_keys_of_waiting_pages_take_little_memory(door: FrontDoor, light: FaultySandbox) -> None:
+    door.sandbox = light
+    light.inject(Fault("push", times=9, integration_id=door.integration_id, effect=Delay(5)))
+    exit_code, memory, stderr = peak(door, keys_of_many_numbers(), on_invalid_record="divert")
+    assert exit_code == 0, stderr[-500:]
     assert memory < LIMIT
 
 

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from hashlib import blake2b
 
 _EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 _LARGEST_INT = 10**40
+_LONG = 100
+"""Characters."""
 
 
 def entity_key(values: Sequence[object]) -> tuple[object, ...] | None:
     """The key with these JSON values; None if all of them are null, which identifies nothing."""
-    if all(value is None for value in values):
+    if not [value for value in values if value is not None]:
         return None
-    return tuple([value if type(value) is str else comparable(value) for value in values])
+    return tuple(
+        [
+            value if type(value) is str and len(value) <= _LONG else _in_few_bytes(comparable(value))
+            for value in values
+        ]
+    )
 
 
 def comparable(value: object) -> object:
@@ -37,6 +45,16 @@ def comparable(value: object) -> object:
     if isinstance(value, list | tuple):
         return (list, *map(comparable, value))
     return value
+
+
+def _in_few_bytes(form: object) -> object:
+    """A comparable form, or its digest: keys are in memory until their page is accepted.
+
+    A list of numbers takes many times the memory of its JSON.
+    """
+    if isinstance(form, tuple) or (isinstance(form, str) and len(form) > _LONG):
+        return blake2b(repr(form).encode(errors="surrogatepass"), digest_size=16).digest()
+    return form
 
 
 def _number(value: int | Decimal) -> int | Decimal:

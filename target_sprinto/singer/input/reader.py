@@ -134,18 +134,20 @@ class SprintoReader(GenericSingerReader[bytes]):
             read_line: Callable[[], bytes | None] = partial(source.readline, MAX_LINE_BYTES)
             end: bytes | None = b""
         else:
-            lines = (line if isinstance(line, bytes) else line.encode() for line in source)
+            lines = (line if isinstance(line, bytes) else self._encoded(line) for line in source)
             # An empty line of a caller's list is not its end.
             read_line, end = partial(next, lines, None), None
         while True:
             try:
                 line = read_line()
-            except UnicodeError:
-                raise self._invalid_line("the line is not UTF-8.") from None
-            except OSError as failure:
-                reason = private_files.reason(failure)
-                raise self._invalid_line(f"the input cannot be read ({reason}).") from None
             except Exception as failure:
+                # Any other source is the caller's, and so is its error: those of `requests` are OSErrors.
+                is_file = hasattr(source, "read")
+                if is_file and isinstance(failure, UnicodeError):
+                    raise self._invalid_line("the line is not UTF-8.") from None
+                if is_file and isinstance(failure, OSError):
+                    reason = private_files.reason(failure)
+                    raise self._invalid_line(f"the input cannot be read ({reason}).") from None
                 if not (self.by_command or isinstance(failure, SprintoError)):
                     self.failure_of_source = failure
                 raise
@@ -154,6 +156,12 @@ class SprintoReader(GenericSingerReader[bytes]):
             if len(line) >= MAX_LINE_BYTES:
                 raise self._invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
             yield line
+
+    def _encoded(self, line: str) -> bytes:
+        try:
+            return line.encode()
+        except UnicodeError:
+            raise self._invalid_line("the line is not UTF-8.") from None
 
     def _invalid_line(self, what: str) -> InvalidLine:
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)

@@ -7,7 +7,7 @@ bytes. The finished file has the remaining records, in the order of the input.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,13 +93,14 @@ class RejectsFile:
             with self._writing():
                 os.fsync(self._descriptor)
 
-    def finish(self, places: Iterable[Position]) -> None:
-        """Rewrite the file with only these records, in this order."""
+    def finish(self, places: Sequence[Position]) -> None:
+        """Rewrite the file with only these records, in this order, unless that is what it holds."""
         if self._descriptor is not None:
-            with self._writing():
-                # The folder may have been removed; the records are still there, through the descriptor.
-                private_files.make_folder(self.path.parent)
-                private_files.replace(self.path, self._content(self._descriptor, places))
+            if not self._holds(self._descriptor, places):
+                with self._writing():
+                    # The folder may have been removed; the records are still there, through the descriptor.
+                    private_files.make_folder(self.path.parent)
+                    private_files.replace(self.path, self._content(self._descriptor, places))
             self._close()
 
     def remove(self) -> None:
@@ -112,6 +113,15 @@ class RejectsFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _holds(self, descriptor: int, places: Sequence[Position]) -> bool:
+        # To rewrite hundreds of megabytes takes seconds, and a run that ends has few.
+        starts = [place.record.start for place in places]
+        try:
+            in_place = os.path.samestat(self.path.stat(), os.fstat(descriptor))
+        except OSError:
+            return False
+        return in_place and len(starts) == self.written and starts == sorted(starts)
 
     @staticmethod
     def _content(descriptor: int, places: Iterable[Position]) -> Iterator[bytes]:

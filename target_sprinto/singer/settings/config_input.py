@@ -24,6 +24,9 @@ from target_sprinto.singer.settings.settings import SCHEMA, Settings
 OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
 """The settings that are needed to reach Sprinto."""
 
+_ALTERNATIVES = (("api_key", "api_key_file"), ("region", "api_url"))
+"""Pairs of settings of which one is set instead of the other."""
+
 _ROOM = 200
 """Characters of a warning that list variables."""
 
@@ -33,14 +36,16 @@ log = logging.getLogger(__name__)
 def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     """The settings by name; `known` is ``{setting: its JSON Schema}``. Raises SettingsError."""
     settings_checks.require_log_level()
-    merged = environment.from_dotenv(known) if "ENV" in names else {}
+    merged: dict[str, Any] = {}
     for number, name in enumerate(names, 1):
         if name == "ENV":
             merged |= environment.from_environment(known, os.environ)
         else:
             merged |= read_config_file(name, number)
+    if "ENV" in names:
+        return with_dotenv(merged, known)
     # Not under Meltano, which sets variables as well as a file.
-    if "ENV" not in names and (not names or lasting(names)):
+    if not names or lasting(names):
         unread = list(environment.unread(merged, known, os.environ))
         if unread:
             log.warning(
@@ -48,6 +53,17 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
                 listed(unread, _ROOM),
             )
     return merged
+
+
+def with_dotenv(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are `given`, and those of `.env` that they leave open. Raises SettingsError."""
+    decided = {
+        other
+        for pair in _ALTERNATIVES
+        for name, other in (pair, reversed(pair))
+        if given.get(name) is not None
+    }
+    return {**environment.from_dotenv(known, decided), **given}
 
 
 def read_needed(names: Sequence[str], needed: Sequence[str]) -> Settings:

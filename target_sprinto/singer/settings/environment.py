@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +71,18 @@ def unread(
                 yield variable
 
 
-def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `.env` in the working folder, if there is one. Raises SettingsError.
+def from_dotenv(known: Mapping[str, Any], decided: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings of `.env` in the working folder, if there is one, but for those that are `decided`.
 
-    No other user may have write access to it, which decides where the records go.
+    Raises SettingsError. No other user may have write access to it, which decides where the records go.
     """
     path = Path.cwd() / ".env"
+    ignored = {f"{PREFIX}{name.upper()}" for name in decided}
     own: dict[str, str] = {}
     # Values are taken literally: references to other variables are not expanded.
     for name, value, (text, line), invalid in parse_stream(io.StringIO(_read(path))):
         if name and value is not None:
-            if _is_own(name):
+            if _is_own(name) and name not in ignored:
                 own[name] = value
         elif _is_own(name) if name else invalid and PREFIX in text.upper():
             number = line + text[: -len(text.lstrip())].count("\n")

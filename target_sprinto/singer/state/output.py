@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import sys
 from functools import partial
 
@@ -22,7 +24,9 @@ def write_state(state: bytes, grace: InterruptCheck) -> None:
         # A reader that hangs must not keep a signal from ending the process.
         result_of(in_background(write, or_here=write), grace)
     except (OSError, ValueError, AttributeError, Interrupted):
-        raise StateNotWritten(state.decode()) from None
+        # The same JSON, in whatever encoding the line about it is read.
+        ascii_only = re.sub(r"[^\0-\x7f]+", lambda text: json.dumps(text[0])[1:-1], state.decode())
+        raise StateNotWritten(ascii_only) from None
 
 
 def _write(line: bytes) -> None:
