@@ -494,6 +494,21 @@ def test_invalid_hours_are_a_usage_error(door: FrontDoor, hours: str) -> None:
     assert door.operations() == []
 
 
+def test_a_signal_during_a_discard_names_session_and_command(door: FrontDoor) -> None:
+    """Also if the next try is more than a second away."""
+    door.pace["status_poll_interval"] = 4.0
+    session = door.kill_midway()
+    door.sandbox.inject(Fault("close", 1, 99, door.integration_id, effect=Respond(503)))
+    process = door.start("discard", session.id, "--config", str(door.config()), program="sprintoctl")
+    door.wait_for_operation("close", responded=True)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    finished = door.finish(process)
+    assert finished.code == 143
+    assert f"Session {session.id} may still be open" in finished.stderr
+    assert f"To discard it: sprintoctl discard {session.id} --config " in finished.stderr
+
+
 def test_a_signal_ends_reading_the_activity_log(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("activity", integration_id=door.integration_id, effect=Hang()))
     process = door.start("activity", "--config", str(door.config()), program="sprintoctl")
