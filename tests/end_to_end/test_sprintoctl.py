@@ -221,14 +221,17 @@ def test_discard_of_an_applied_session_fails(door: FrontDoor) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "operation"), [("status", "integration_status"), ("activity", "activity")])
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [("status", "integration_status"), ("activity", "activity"), ("check", "integration_status")],
+)
 def test_a_throttled_look_names_no_setting_of_a_run(door: FrontDoor, name: str, operation: Operation) -> None:
     throttled = Respond(429, {"Retry-After": "600"})
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=throttled))
     finished = sprintoctl(door, name, "--config", str(door.config()))
     assert (finished.code, finished.stdout) == (75, "")
     assert "[throttled]" in finished.stderr
-    assert "Run it again after that time." in finished.stderr
+    assert "Run it again in 600 s." in finished.stderr
     assert "retry_timeout_seconds" not in finished.stderr
 
 
