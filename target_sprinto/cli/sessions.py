@@ -102,9 +102,8 @@ def _read(call: Callable[[RetryPolicy], _T], retry_seconds: float = _CHECK_SECON
     try:
         return interruptible(lambda: call(RetryPolicy(_CHECK_SECONDS, retry_seconds)))
     except Throttled as failure:
-        failure.advise(
-            "Run it again after that time." if failure.retry_after else "Run it again in a minute."
-        )
+        wait = f"{failure.retry_after:.10g} s" if failure.retry_after else "a minute"
+        failure.advise(f"Run it again in {wait}.")
         raise
 
 

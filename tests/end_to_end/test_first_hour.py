@@ -335,13 +335,25 @@ def test_an_empty_log_config_is_ignored(door: FrontDoor) -> None:
     assert finished.code == 0, finished.stderr
 
 
-@pytest.mark.parametrize("expression", ["str(profile.get('managerId'))", "f'{profile.get(\"managerId\")}!'"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "str(profile.get('managerId'))",
+        "f'{profile.get(\"managerId\")}!'",
+        "str((profile or {}).get('managerId'))",
+    ],
+)
 def test_a_null_that_would_become_text_is_pointed_out(door: FrontDoor, expression: str) -> None:
     finished = run(door, {"managerId": expression})
     assert finished.code == 0
     assert "makes the text 'None' for field 'managerId' if" in finished.stderr
-    guarded = f"{expression} if profile.get('managerId') is not None else None"
-    assert "the text 'None'" not in run(door, {"managerId": guarded}).stderr
+    read = "profile.get('managerId')"
+    for guarded in (
+        f"{expression} if {read} is not None else None",
+        f"{read} and {expression}",
+        f"{read} is not None and {expression} or None",
+    ):
+        assert "the text 'None'" not in run(door, {"managerId": guarded}).stderr
 
 
 def test_a_list_or_object_is_not_proposed_as_text(door: FrontDoor) -> None:

@@ -187,6 +187,7 @@ def test_an_input_file_may_contain_only_some_streams(door: FrontDoor) -> None:
     [
         ({"nmae": None}, "removes field 'nmae', and the stream's schema has no such field"),
         ({"nmae": "__NULL__"}, "removes field 'nmae', and the stream's schema has no such field"),
+        ({"__where__": None}, "removes field '__where__', and the stream's schema has no such field"),
         ({"fullName": "nmae"}, "reads 'nmae' for field 'fullName', and the stream's schema has no such"),
         (
             {"fullName": "nmae + '!'"},
@@ -202,6 +203,17 @@ def test_an_unknown_field_fails_at_the_schema(door: FrontDoor, stream_map: dict[
     assert "(nearest first: 'name', 'id')" in message
     assert len(message) <= 420
     assert door.operations() == []
+
+
+@pytest.mark.parametrize("removed", [None, "__NULL__"])
+def test_a_field_whose_name_looks_like_an_option_can_be_removed(door: FrontDoor, removed: str | None) -> None:
+    """The column that pandas adds for an index."""
+    properties = {"id": {"type": "integer"}, "__index_level_0__": {"type": "integer"}}
+    schema = SCHEMA | {"schema": {"properties": properties}}
+    message = {"type": "RECORD", "stream": "people", "record": {"id": 1, "__index_level_0__": 7}}
+    finished = door.run([schema, message, STATE], stream_maps={"people": {"__index_level_0__": removed}})
+    assert finished.code == 0, finished.stderr
+    assert door.applied() == {"people": [{"id": 1}]}
 
 
 def test_a_constant_without_inner_quotes_is_recognised(door: FrontDoor) -> None:

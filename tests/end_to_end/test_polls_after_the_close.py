@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.front_door import people, state_line
-from tests.support.sandbox import Fault, Respond
+from tests.support.front_door import end_of_input, people, state_line
+from tests.support.sandbox import Fault, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
+    from tests.support.sandbox.faults import Effect
 
 
 def unreadable(door: FrontDoor, status: int, times: int) -> None:
@@ -57,3 +59,30 @@ def test_the_time_of_unreadable_polls_starts_again_after_a_readable_one(door: Fr
         door.sandbox.inject(Fault("status", nth, 1, door.integration_id, effect=Respond(401)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (0, state_line())
+
+
+@pytest.mark.parametrize(
+    ("effect", "stopped"),
+    [
+        (Respond(403), False),
+        (Respond(429, {"Retry-After": "60"}), False),
+        (Respond(503), True),
+        (Hang(), True),
+    ],
+)
+def test_a_processed_session_is_not_in_doubt_if_its_counts_cannot_be_read_again(
+    door: FrontDoor, effect: Effect, *, stopped: bool
+) -> None:
+    """A page was sent again, so its counts are read until no late copy is expected any more."""
+    door.pace["quiet_period"] = 5.0
+    door.sandbox.inject(Fault("push", 2, integration_id=door.integration_id, effect=Reset()))
+    process = door.fed(people(300))
+    end_of_input(process)
+    door.sandbox.wait_for(lambda _: "close" in door.operations() and polls(door) >= 2)
+    door.sandbox.inject(Fault("status", 1, 9999, door.integration_id, effect=effect))
+    door.sandbox.wait_for(lambda box: len(box.fired(door.integration_id)) >= 2)
+    if stopped:
+        process.send_signal(signal.SIGTERM)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "could not be read again." in finished.stderr

@@ -241,14 +241,17 @@ def test_discard_of_an_applied_session_fails(door: FrontDoor) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "operation"), [("status", "integration_status"), ("activity", "activity")])
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [("status", "integration_status"), ("activity", "activity"), ("check", "integration_status")],
+)
 def test_a_throttled_look_names_no_setting_of_a_run(door: FrontDoor, name: str, operation: Operation) -> None:
     throttled = Respond(429, {"Retry-After": "600"})
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=throttled))
     finished = sprintoctl(door, name, "--config", str(door.config()))
     assert (finished.code, finished.stdout) == (75, "")
     assert "[throttled]" in finished.stderr
-    assert "Run it again after that time." in finished.stderr
+    assert "Run it again in 600 s." in finished.stderr
     assert "retry_timeout_seconds" not in finished.stderr
 
 
@@ -516,6 +519,21 @@ def test_invalid_hours_are_a_usage_error(door: FrontDoor, hours: str) -> None:
     assert message.code == 2
     assert "'--hours'" in message.stderr
     assert door.operations() == []
+
+
+def test_a_signal_during_a_discard_names_session_and_command(door: FrontDoor) -> None:
+    """Also if the next try is more than a second away."""
+    door.pace["status_poll_interval"] = 4.0
+    session = door.kill_midway()
+    door.sandbox.inject(Fault("close", 1, 99, door.integration_id, effect=Respond(503)))
+    process = door.start("discard", session.id, "--config", str(door.config()), program="sprintoctl")
+    door.wait_for_operation("close", responded=True)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    finished = door.finish(process)
+    assert finished.code == 143
+    assert f"Session {session.id} may still be open" in finished.stderr
+    assert f"To discard it: sprintoctl discard {session.id} --config " in finished.stderr
 
 
 def test_a_signal_ends_reading_the_activity_log(door: FrontDoor) -> None:

@@ -34,7 +34,7 @@ def test_counts_show_no_unknown_entity_types() -> None:
 
 
 def test_every_phase_and_event_is_in_the_table() -> None:
-    assert {phase for phase, _ in TRANSITIONS} == set(Phase) - {Phase.ENDED}
+    assert {phase for phase, _ in TRANSITIONS} == set(Phase)
     assert {event for _, event in TRANSITIONS} == set(Event)
 
 
@@ -59,6 +59,11 @@ def test_applying_leads_to_discarding_only_through_open() -> None:
     ways = {event: after for (before, event), after in TRANSITIONS.items() if before is Phase.APPLYING}
     assert Phase.DISCARDING not in ways.values()
     assert [event for event, after in ways.items() if after is Phase.OPEN] == [Event.APPLY_DID_NOT_HAPPEN]
+
+
+def test_only_a_close_that_did_not_happen_leads_out_of_the_end() -> None:
+    ways = {event: after for (before, event), after in TRANSITIONS.items() if before is Phase.ENDED}
+    assert ways == {Event.APPLY_DID_NOT_HAPPEN: Phase.OPEN}
 
 
 @given(sent=COUNTS, accepted=COUNTS)

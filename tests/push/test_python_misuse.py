@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import enum
 import itertools
@@ -196,6 +197,61 @@ def test_abort_by_another_thread_after_the_close_does_not_hide_that_it_is_applie
     assert [result.outcome for result in results] == [RunOutcome.IN_DOUBT]
     assert run.result.outcome is RunOutcome.APPLIED
     assert states(sandbox, integration_id) == ["processed"]
+
+
+@pytest.mark.parametrize("status", [429, 403])
+def test_abort_by_another_thread_discards_if_the_close_in_flight_is_not_performed(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, status: int
+) -> None:
+    refused = Respond(status, {"Retry-After": "1"})
+    sandbox.inject(Fault("close", integration_id=integration_id, effect=refused, pause=0.5))
+    results: list[RunResult] = []
+
+    def watch() -> None:
+        while not any(seen.operation == "close" for seen in sandbox.requests(integration_id)):
+            time.sleep(0.01)
+        results.append(run.abort())
+
+    run = client.run()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(RunEnded, match="was discarded"), run:
+        run.push("people", [{"id": 1}])
+    watcher.join()
+    assert [result.outcome for result in results] == [RunOutcome.IN_DOUBT]
+    assert run.result.outcome is RunOutcome.DISCARDED
+    assert states(sandbox, integration_id) == ["cancelled"]
+
+
+@pytest.mark.parametrize("finish", ["apply", "hold"])
+def test_abort_by_another_thread_at_any_check_of_finish_leaves_the_result_true(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, finish: Literal["apply", "hold"]
+) -> None:
+    """Also at the last check before the session is held."""
+    checks = itertools.count()
+
+    def abort_at(step: int) -> Run:
+        def interrupted() -> None:
+            in_main = threading.current_thread() is threading.main_thread()
+            if in_main and run.progress().pages and next(checks) == step:
+                with ThreadPoolExecutor() as pool:
+                    pool.submit(run.abort)
+
+        run = client.run(finish=finish, interrupted=interrupted)
+        with contextlib.suppress(RunEnded), run:
+            run.push("people", [{"id": 1}])
+        return run
+
+    applied, held = (RunOutcome.APPLIED, "processed"), (RunOutcome.HELD, "active")
+    for step in itertools.count():
+        checks = itertools.count()
+        run = abort_at(step)
+        ended = run.result.outcome, states(sandbox, integration_id)[-1]
+        if next(checks) <= step:
+            break
+        assert ended in {(RunOutcome.DISCARDED, "cancelled"), applied}
+    assert ended == (held if finish == "hold" else applied)
+    assert step > 1
 
 
 def interrupt_at(step: int, *files: str) -> Callable[[], bool]:

@@ -12,7 +12,9 @@ or the activity log names it, the session is `OPEN`. If `create` was definitely 
 * `DISCARDING`: something went wrong before that, or the run was a dry run; no record will be applied.
 * held: the session stays open, for another client to review and apply.
 
-`ENDED` is final: the outcome of the session is known, or this run cannot learn more about it.
+`ENDED` is final: the outcome of the session is known, or this run cannot learn more about it. One exception:
+another thread has ended the run while its close was in flight, and that close was definitely not performed.
+The session is `OPEN` again then, to be discarded.
 
 All transitions are in this file: `RunPhase` calls `next_phase` and never sets a phase itself. An event that
 is not in the table is a programming error and raises LookupError.
@@ -64,6 +66,7 @@ TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = {
     (Phase.APPLYING, Event.SETTLED): Phase.ENDED,
     (Phase.DISCARDING, Event.ABORTED): Phase.DISCARDING,
     (Phase.DISCARDING, Event.SETTLED): Phase.ENDED,
+    (Phase.ENDED, Event.APPLY_DID_NOT_HAPPEN): Phase.OPEN,
 }
 
 

@@ -18,6 +18,7 @@ from target_sprinto.push.transport.background import (
     Deadline,
     in_background,
     is_done_within,
+    sleep_before,
 )
 
 _T = TypeVar("_T")
@@ -129,7 +130,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
                 return _ended(session_id, status.state)
         if close.keeps_failing or poll.keeps_failing or seconds >= deadline.remaining():
             break
-        time.sleep(seconds)
+        sleep_before(deadline, seconds)
     reason = f" ({failure.code})" if failure is not None else ""
     expiry = with_time_left(expiry, client.known_server_time())
     return DiscardResult(

@@ -9,10 +9,17 @@ from http import HTTPStatus
 from math import inf
 
 from target_sprinto.push import errors
+from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import Deadline, interruptible_sleep
+from target_sprinto.push.transport.background import (
+    Deadline,
+    in_background,
+    interruptible_sleep,
+    result_before,
+    sleep_before,
+)
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +29,10 @@ def wait_until_processed(
 ) -> None:
     """Poll until the session is processed with the counts that were sent.
 
-    Lower or missing counts may be lagging, as before the close. A page that was sent again after a stale
-    connection may yet show up twice until `settled_at`, in monotonic seconds. Raises ProcessingFailed,
-    ProcessingTimeout, or, if the records were already applied, CountMismatch.
+    Lower or missing counts may be lagging, as before the close. A page that was sent again may yet show up
+    twice until `settled_at`, in monotonic seconds: then no interruption, and no failure to read the counts
+    again, ends the run in doubt. Raises ProcessingFailed, ProcessingTimeout, or, if the records were already
+    applied, CountMismatch.
     """
     staged.keep_alive_seconds = inf
     timings = staged.client.timings
@@ -32,7 +40,6 @@ def wait_until_processed(
     watch = ProcessingWatch(timings.failed_final_after)
     unreadable_since: float | None = None
     processed_since: float | None = None
-    settling = Deadline(max(0.0, settled_at - time.monotonic()), staged.interrupted)
     for seconds in timings.poll_intervals():
         try:
             status = staged.read_status_until(until, staged.grace)
@@ -51,20 +58,59 @@ def wait_until_processed(
             processed_since = processed_since or now
             comparison = _compared(staged, status)
             if comparison is Comparison.EQUAL:
-                may_change = settling.remaining() > 0
-            else:
-                lags = comparison is not Comparison.DIFFERENT
-                may_change = lags and now - processed_since < timings.max_count_lag
-            if not may_change:
+                return _compare_applied(staged, response, _settled(staged, status, settled_at, watch))
+            if comparison is Comparison.DIFFERENT or now - processed_since >= timings.max_count_lag:
                 return _compare_applied(staged, response, status)
         elif verdict is Processing.NOT_PROCESSED:
-            failure = errors.ProcessingFailed(f"Sprinto did not process session {staged.id}.")
-            failure.session_outcome = f"According to its status {describe_end(status.state)}."
-            raise failure
+            raise _failed(status)
         elif now >= until:
             raise errors.ProcessingTimeout(f"Sprinto did not finish processing within {limit_seconds:g} s.")
         interruptible_sleep(seconds, staged.grace)
     return None
+
+
+def _settled(
+    staged: StagedSession, equal: SessionStatus, settled_at: float, watch: ProcessingWatch
+) -> SessionStatus:
+    """The status once no late copy is expected any more, or `equal`, the first, if there is no later one."""
+    timings, once = staged.client.timings, staged.retry_policy.once()
+    left = max(0.0, settled_at - time.monotonic())
+    settling = Deadline(left, staged.interrupted)
+    reads_end = Deadline(
+        left + timings.shutdown_request_timeout, staged.interrupted, timings.signal_shutdown_timeout / 3
+    )
+    failure: errors.SprintoError | TimeoutError | None = None
+    for seconds in timings.poll_intervals():
+        if not settling.remaining():
+            break
+        asked_to_wait = (isinstance(failure, ApiError) and failure.retry_after) or 0.0
+        if asked_to_wait > settling.remaining():
+            break
+        sleep_before(settling, max(seconds, asked_to_wait))
+        try:
+            reading = in_background(lambda: staged.client.session_status(staged.id, once))
+            status = result_before(reading, reads_end)
+        except (errors.SprintoError, TimeoutError) as unreadable:
+            failure = unreadable
+            continue
+        failure = None
+        verdict = watch.read(status, time.monotonic())
+        if verdict is Processing.NOT_PROCESSED:
+            raise _failed(status)
+        if verdict is Processing.PROCESSED and _compared(staged, status) is Comparison.DIFFERENT:
+            return status
+    if failure is not None:
+        log.warning(
+            "The counts of session %s were as sent once it was processed, but could not be read again.",
+            staged.id,
+        )
+    return equal
+
+
+def _failed(status: SessionStatus) -> errors.ProcessingFailed:
+    failure = errors.ProcessingFailed(f"Sprinto did not process session {status.id}.")
+    failure.session_outcome = f"According to its status {describe_end(status.state)}."
+    return failure
 
 
 def _compared(staged: StagedSession, processed: SessionStatus) -> Comparison | None:

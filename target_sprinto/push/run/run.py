@@ -209,8 +209,9 @@ class Run:
         the result. If `close(apply)` may have reached Sprinto, nothing is discarded. Does nothing if the run
         has already ended.
 
-        May be called from another thread; what this run then does elsewhere raises RunEnded. Raises
-        ConfigError if it is called in the middle of the run's own work, such as in a signal handler.
+        May be called from another thread; what this run then does elsewhere raises RunEnded. A close in
+        flight still decides: the thread that sent it corrects `result`. Raises ConfigError if it is called
+        in the middle of the run's own work, such as in a signal handler.
         """
         if self._use.is_here:
             raise errors.ConfigError(

@@ -12,6 +12,8 @@ from target_sprinto.push.protocol.lifecycle import TRANSITIONS, Event, Phase, ne
 _GOES_ON = (Event.FIRST_PAGE, Event.APPLY_SENT)
 """What no thread does any more once the run is aborted."""
 
+_CLOSE_EVENTS = (Event.APPLY_SENT, Event.APPLY_DID_NOT_HAPPEN)
+
 
 class RunPhase:
     """Moves by the table in `protocol/lifecycle.py`.
@@ -24,11 +26,12 @@ class RunPhase:
         self.current = Phase.UNOPENED
         self.lock = threading.RLock()
         self._is_aborted = False
+        self._close_sent = False
 
     def abort(self) -> None:
         """Note that the run is aborted. A thread that has sent a close still learns of its outcome."""
         with self.lock:
-            self._is_aborted = self._is_aborted or self.current is not Phase.APPLYING
+            self._is_aborted = True
 
     def move(self, event: Event) -> Phase:
         """The new phase. Raises RunEnded if the run was aborted meanwhile."""
@@ -36,11 +39,13 @@ class RunPhase:
             if self._is_aborted and (event in _GOES_ON or (self.current, event) not in TRANSITIONS):
                 raise ended_elsewhere()
             self.current = next_phase(self.current, event)
+            if event in _CLOSE_EVENTS:
+                self._close_sent = event is Event.APPLY_SENT
             return self.current
 
     def require_not_aborted(self) -> None:
         """Raises RunEnded."""
-        if self._is_aborted:
+        if self._is_aborted and not self._close_sent:
             raise ended_elsewhere()
 
     @contextmanager

@@ -23,7 +23,7 @@ from target_sprinto.push.protocol.lifecycle import (
 )
 from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
+from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_left
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
@@ -85,7 +85,7 @@ class RunSession:
     def put(self, page: Page) -> None:
         """Enqueue a page, waiting while the queue is full. The first page opens the session."""
         self._options.observer.on_page_built(page)
-        (self._open or self._open_session()).queue.put(page, self._check_while_queued)
+        (self._open or self._open_session()).queue.put(page, lambda: self.check(with_a_page=False))
 
     def check(self, *, with_a_page: bool = True) -> None:
         """Raise if the run was interrupted, or a page in flight has failed; keep the session alive."""
@@ -94,10 +94,6 @@ class RunSession:
             if with_a_page:
                 self._open.queue.raise_failure()
             self._keep_alive(self._open, with_a_page=with_a_page)
-
-    def _check_while_queued(self) -> None:
-        """The check while waiting for pages that are queued."""
-        self.check(with_a_page=False)
 
     def _open_session(self) -> _OpenSession:
         options = self._options
@@ -158,7 +154,7 @@ class RunSession:
             self._options.require_expected({})
             return self._end(RunOutcome.NOTHING_SENT)
         opened, sender = self._open, self._open.sender
-        opened.queue.drain(self._check_while_queued)
+        opened.queue.drain(lambda: self.check(with_a_page=False))
         opened.queue.close()
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
@@ -177,9 +173,9 @@ class RunSession:
             if self._options.finish is Finish.HOLD:
                 if status.state != "active":
                     raise session_ended(status, "can no longer be closed")
-                self._options.interrupted()
+                self._interrupted()
                 self._options.observer.before_hold()
-                return self._end(RunOutcome.HELD, self._expires_at(status))
+                return self._end(RunOutcome.HELD, self._expires_at(status), only_from=Phase.OPEN)
             response = Closing(staged, self._transition).apply(limit)
             try:
                 wait_until_processed(staged, response, limit, sender.staged.settled_at)
@@ -194,8 +190,7 @@ class RunSession:
         found = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         result = self._end_discarded(found, opened.session)
         if not found.is_discarded:
-            hint = "Everything else succeeded."
-            raise errors.NotDiscarded(found.sentence, hint, temporary=found.temporary)
+            raise errors.NotDiscarded(found.sentence, "Everything else succeeded.", temporary=found.temporary)
         return result
 
     def abort(self, deadline: Deadline) -> RunResult:
@@ -215,7 +210,9 @@ class RunSession:
         self._open.queue.close()
         if self.phase is Phase.APPLYING:
             sentence = f"Session {session.id} was sent an apply request, and may still be applied."
-            return self._end(RunOutcome.IN_DOUBT, None, sentence)
+            # Unless the thread that has sent it notes in this moment that it was not performed.
+            with suppress(errors.RunEnded):
+                return self._end(RunOutcome.IN_DOUBT, None, sentence, only_from=Phase.APPLYING)
         self._transition(Event.ABORTED)
         found = discard_session(self._client, session.id, session.expiry, deadline)
         return self._end_discarded(found, session, found.sentence)
@@ -223,14 +220,11 @@ class RunSession:
     def give_up(self) -> str:
         """Note that the run was interrupted while ending; return what is known of its session."""
         if self.result is None:
-            if self._open is not None:
-                session = self._open.session
-                until = self._expires_at(session)
-                sentence = (
-                    f"Session {session.id} may still be open, until {until:%Y-%m-%dT%H:%M:%SZ} at most."
-                )
+            session = self._open.session if self._open is not None else None
+            until = self._expires_at(session)
+            if session is not None:
+                sentence = f"Session {session.id} may still be open, until {iso(until)} at most."
             elif self.phase is Phase.OPENING:
-                until = self._expires_at(None)
                 sentence = self._opening.describe_unknown(until)
             else:
                 self.result = self._result(RunOutcome.NOTHING_SENT, None, "No session was opened.")
@@ -274,11 +268,17 @@ class RunSession:
         self._options.interrupted()
         self.run_phase.require_not_aborted()
 
-    def _end(self, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = "") -> RunResult:
+    def _end(
+        self,
+        outcome: RunOutcome,
+        expires_at: datetime | None = None,
+        sentence: str = "",
+        only_from: Phase | None = None,
+    ) -> RunResult:
         with self.run_phase.lock:
             was_ended = self.phase is Phase.ENDED
             # `abort` may come after the close, before the session is known to be applied.
-            if was_ended and outcome is not RunOutcome.APPLIED:
+            if (was_ended and outcome is not RunOutcome.APPLIED) or only_from not in {None, self.phase}:
                 raise ended_elsewhere()
             result = self.result = self._result(outcome, expires_at, sentence)
             if not was_ended:

@@ -140,6 +140,13 @@ def result_before(future: Future[_T], deadline: Deadline) -> _T:
     return future.result()
 
 
+def sleep_before(deadline: Deadline, seconds: float) -> None:
+    """Sleep for `seconds`, at most until the deadline."""
+    end = time.monotonic() + seconds
+    while (left := min(end - time.monotonic(), deadline.remaining())) > 0:
+        time.sleep(min(POLL_INTERVAL, left))
+
+
 def interruptible_sleep(seconds: float, check: InterruptCheck) -> None:
     """Sleep for `seconds`. Raises whatever `check` raises meanwhile."""
     end = time.monotonic() + seconds

@@ -171,7 +171,12 @@ def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
     nodes = nodes_of(expression)
     if any(isinstance(node, ast.IfExp) for node in nodes):
         return None
+    # As in `x and str(x)`; but `str((x or {}).get('y'))` has no condition.
+    later = [value for node in nodes if isinstance(node, ast.BoolOp) for value in node.values[1:]]
+    conditional = {part for value in later for part in ast.walk(value)}
     for node in nodes:
+        if node in conditional:
+            continue
         match node:
             case ast.Call(ast.Name("str"), [read], []) | ast.FormattedValue(read):
                 by_get = isinstance(read, ast.Call) and step_of(read) is not None and len(read.args) == 1

@@ -81,14 +81,18 @@ def stream_map_problems(value: object) -> Iterable[str]:
             yield from _rule_problems(name, stream if stream == "__else__" else None, entry)
 
 
-def _meant_option(part: str) -> str:
-    """What to say of a name that looks like an option but is not one; empty for any other."""
+def _meant_option(part: str, rule: object) -> str:
+    """What to say of a name that looks like an option but is not one; empty for any other.
+
+    A rule that removes `__index_level_0__`, which pandas adds, is checked against the stream's SCHEMA.
+    """
     options = get_close_matches(part, MAP_OPTIONS, 1, _SIMILAR) if part.startswith("__") else []
     if part in MAP_OPTIONS:
         return ""
     if options:
         return f"did you mean `{options[0]}`?"
-    return f"the options are {', '.join(sorted(MAP_OPTIONS))}" if re.fullmatch("__.+__", part) else ""
+    is_field = rule in (None, "__NULL__") or not re.fullmatch("__.+__", part)
+    return "" if is_field else f"the options are {', '.join(sorted(MAP_OPTIONS))}"
 
 
 def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
@@ -97,7 +101,7 @@ def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
         yield f'`{name}` is still "?": write where the field comes from, or remove it'
     elif rule == {}:
         yield f"`{name}` is an empty object, which Meltano makes of null: write `__NULL__`"
-    elif part and (meant := _meant_option(part)):
+    elif part and (meant := _meant_option(part, rule)):
         yield f"unknown `{name}` ({meant})"
     elif (rule is None and part not in _TEXTS) or (rule == "__NULL__" and part != "__key_properties__"):
         return
