@@ -96,6 +96,8 @@ def cost_of(schema: dict[str, Any]) -> Cost:
     try:
         measuring = _Measuring(schema)
         measuring.visit(schema, measuring.resolver, (), 1)
+    except TooCostly:
+        raise
     except (AttributeError, TypeError, ValueError):
         # Raised by `referencing`, which does not validate ids.
         raise TooCostly("an `$id` in it is not a URI") from None
