@@ -154,11 +154,19 @@ def write_until_closed(pipe: int, content: bytes) -> None:
 WORK = {
     "unique objects": ({"uniqueItems": True}, [{"i": number} for number in range(200_000)]),
     "a backtracking pattern": ({"pattern": "(?=a)(a+)+b"}, "a" * 95_000),
+    "an enum of decimals": ({"items": {"enum": [i + 0.5 for i in range(5000)]}}, [4999.5] * 190),
+    "far more decimals": ({"items": {"enum": [i + 0.5 for i in range(5000)]}}, [4999.5] * 50_000),
+    "a pattern of many states": ({"pattern": "^[01]*1[01]{3000}$"}, f"{3**10_000:b}"),
+    "far more bytes": ({"pattern": "^[ab]*a[ab]{3000}$"}, "ab" * 1_500_000),
 }
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param("unique objects", marks=pytest.mark.slow), "a backtracking pattern"]
+    "what",
+    [
+        pytest.param(what, marks=[pytest.mark.slow] if what != "a backtracking pattern" else [])
+        for what in WORK
+    ],
 )
 def test_a_signal_while_checking_a_schema_of_maximum_cost(door: FrontDoor, what: str) -> None:
     """Native code cannot be interrupted: limits keep the check of each record short."""

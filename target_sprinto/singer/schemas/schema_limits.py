@@ -9,6 +9,7 @@ References are followed within the schema and into the drafts' own metaschemas, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,10 +39,15 @@ MAX_ERRORS = 50_000
 MAX_COPIED = 100_000_000
 """For one record: errors, of about 1.5 kB each, and bytes of the values that are copied into them."""
 
-_LINEAR_PATTERN_WORK = 30
 _UNEVALUATED_WORK = 4
-_ENUM_WORK = 10
-"""Steps for each byte of a string, each level of `unevaluated…`, and each value of an object in `enum`."""
+_PATTERN_WORK = 30
+_COMPARED_WORK = 10
+_NUMBER_WORK = 100
+"""Steps for each level of `unevaluated…`, for each byte of a string (and two for each part of its pattern),
+and for each value in `enum` or `const`, more for a number.
+"""
+
+_PATTERN_PART = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\{(\d{0,9},?\d{0,9})\}|.", re.DOTALL)
 
 _SAME_VALUE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies")
 _EACH_FIELD = ("patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames")
@@ -63,21 +69,22 @@ class TooCostly(ValueError):
 
 
 class Cost(NamedTuple):
-    """Steps for one record: at most `per_value` for each of its values, and `per_byte` for each byte.
+    """Steps for one record: `once`, at most `per_value` for each of its values, and `per_byte` for each byte.
 
-    `total` is the schema's expanded size.
+    `total` is the schema's expanded size, `patterns` how many patterns are in it.
     """
 
+    once: int
     per_value: int
     per_byte: int
+    patterns: int
     total: int
 
     def allows(self, record: bytes, *, backtracking: bool) -> bool:
         """Whether the record's validation stays within the limit."""
-        per_byte = self.per_byte * (BACKTRACK_LIMIT if backtracking else _LINEAR_PATTERN_WORK)
-        if (self.per_value + per_byte) * len(record) <= MAX_WORK:
-            return True
-        return self.per_value * (count_marks(record) + 1) + per_byte * len(record) <= MAX_WORK
+        per_byte = self.patterns * BACKTRACK_LIMIT if backtracking else self.per_byte
+        left = MAX_WORK - self.once - per_byte * len(record)
+        return self.per_value * len(record) <= left or self.per_value * (count_marks(record) + 1) <= left
 
     def allows_all_errors(self, record: bytes) -> bool:
         """Whether all errors of a record may be collected: each has a copy of its value."""
@@ -96,11 +103,13 @@ def cost_of(schema: dict[str, Any]) -> Cost:
     try:
         measuring = _Measuring(schema)
         measuring.visit(schema, measuring.resolver, (), 1)
+    except TooCostly:
+        raise
     except (AttributeError, TypeError, ValueError):
         # Raised by `referencing`, which does not validate ids.
         raise TooCostly("an `$id` in it is not a URI") from None
-    per_value = measuring.total if measuring.recursive else measuring.repeated
-    return Cost(per_value, measuring.patterns, measuring.total)
+    per_value = measuring.once if measuring.recursive else measuring.repeated
+    return Cost(measuring.once, per_value, measuring.per_byte, measuring.patterns, measuring.total)
 
 
 class _Entered(NamedTuple):
@@ -116,7 +125,7 @@ class _Entered(NamedTuple):
 
 class _Measuring:
     def __init__(self, schema: dict[str, Any]) -> None:
-        self.total = self.repeated = self.patterns = 0
+        self.total = self.once = self.repeated = self.per_byte = self.patterns = 0
         self.recursive = False
         try:
             specification = specification_with(schema.get("$schema", ""), DRAFT202012)
@@ -129,6 +138,7 @@ class _Measuring:
         self._entered = [_Entered(schema, (), [])]
         self._dynamic: dict[str, list[Any]] | None = None
         self._schema = schema
+        self._work: dict[int, tuple[int, list[int]]] = {}
 
     def visit(self, schema: object, resolver: Resolver[Any], path: _Path, weight: int) -> None:
         if not isinstance(schema, dict):
@@ -138,8 +148,12 @@ class _Measuring:
         if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
             # Its contents are visited again, to see what they have evaluated.
             weight *= _UNEVALUATED_WORK
-        self._count(weight * (1 + _enum_size(schema)), path)
-        self.patterns += weight * (("pattern" in schema) + _length(schema.get("patternProperties")))
+        # Kept, because references may lead here thousands of times.
+        if (work := self._work.get(id(schema))) is None:
+            work = self._work[id(schema)] = _options_work(schema), _patterns_work(schema)
+        self._count(weight, weight * (1 + work[0]), path)
+        self.patterns += weight * len(work[1])
+        self.per_byte += weight * sum(work[1])
         for part, step in _parts(schema):
             self.visit(part, resolver, path if step is None else (*path, step), weight)
         for keyword in _REFERENCES:
@@ -147,10 +161,11 @@ class _Measuring:
                 for target, inner in self._targets(keyword, ref, resolver):
                     self._enter(target, inner, path, weight)
 
-    def _count(self, weight: int, path: _Path) -> None:
+    def _count(self, weight: int, steps: int, path: _Path) -> None:
         self.total += weight
+        self.once += steps
         if _ANY_FIELD in path or _ANY_ITEM in path:
-            self.repeated += weight
+            self.repeated += steps
         if self.total > MAX_SUBSCHEMAS:
             raise TooCostly(f"it has more than {MAX_SUBSCHEMAS:,} subschemas, each reference counted in full")
 
@@ -214,23 +229,43 @@ def _parts(schema: dict[str, Any]) -> Iterator[tuple[object, str | None]]:
                 yield part, _STEPS[keyword]
 
 
-def _length(value: object) -> int:
-    return len(value) if isinstance(value, dict) else 0
-
-
-def _enum_size(schema: dict[str, Any]) -> int:
-    """Steps to compare with objects and lists, which are compared one by one."""
+def _options_work(schema: dict[str, Any]) -> int:
+    """Steps to compare a value with `enum` and `const`: one by one, unless all are strings or null."""
     values = schema.get("enum", ())
-    compared = [one for one in values if isinstance(one, dict | list)] if isinstance(values, list) else []
-    if isinstance(schema.get("const"), dict | list):
-        compared.append(schema["const"])
-    return _ENUM_WORK * sum(map(_size, compared))
+    options = [*(values if isinstance(values, list) else ()), schema.get("const")]
+    return sum(map(_compared, options)) if any(not isinstance(one, str | None) for one in options) else 0
 
 
-def _size(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + sum(map(_size, value.values()))
-    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
+def _compared(value: object) -> int:
+    if isinstance(value, dict | list):
+        return _COMPARED_WORK + sum(map(_compared, value.values() if isinstance(value, dict) else value))
+    return _COMPARED_WORK if isinstance(value, str | bool | None) else _NUMBER_WORK
+
+
+def _patterns_work(schema: dict[str, Any]) -> list[int]:
+    """Steps for each byte of a string, for each pattern."""
+    by_name = schema.get("patternProperties")
+    patterns = [schema.get("pattern"), *(by_name if isinstance(by_name, dict) else ())]
+    return [_PATTERN_WORK + 2 * _pattern_length(one) for one in patterns if isinstance(one, str)]
+
+
+def _pattern_length(pattern: str) -> int:
+    """The pattern's parts, each as often as braces repeat it."""
+    groups, last = [0], 1
+    for part in _PATTERN_PART.finditer(pattern):
+        if part[0] == "(":
+            groups.append(0)
+        elif part[0] == ")" and len(groups) > 1:
+            last = groups.pop()
+            groups[-1] += last
+        elif part[1]:
+            repeated = min(last * max(int(times or 1) for times in part[1].split(",")), MAX_WORK)
+            groups[-1] += repeated - last
+            last = repeated
+        else:
+            last = 1
+            groups[-1] += last
+    return sum(groups)
 
 
 def _dynamic_anchors(schema: object) -> dict[str, list[Any]]:
