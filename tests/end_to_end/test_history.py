@@ -164,10 +164,10 @@ def test_copies_of_a_receipt_count_once_unless_they_differ(door: FrontDoor, past
     ("ended_at", "said"),
     [
         (datetime.now(timezone.utc) + timedelta(days=30), "in the future, "),
-        (datetime.max.replace(tzinfo=timezone.utc), "in the future, 9999-12-31"),
-        (datetime.min.replace(tzinfo=timezone.utc), " days ago, "),
+        (datetime(2999, 12, 31, tzinfo=timezone.utc), "in the future, 2999-12-31"),
+        (datetime(2000, 1, 1, tzinfo=timezone.utc), " days ago, "),
     ],
-    ids=["30 days", "year 9999", "year 1"],
+    ids=["30 days", "year 2999", "year 2000"],
 )
 def test_a_receipt_from_the_future_or_of_long_ago_does_not_count(
     door: FrontDoor, past: Past, ended_at: datetime, said: str
@@ -177,6 +177,14 @@ def test_a_receipt_from_the_future_or_of_long_ago_does_not_count(
     assert shown.code == 1
     assert "User: last applied " in shown.stdout.splitlines()[-1]
     assert said in shown.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("ended_at", [datetime.max, datetime.min], ids=["year 9999", "year 1"])
+def test_a_receipt_of_an_impossible_year_is_damaged(door: FrontDoor, past: Past, ended_at: datetime) -> None:
+    past.add(ended_at.replace(tzinfo=timezone.utc))
+    shown = ask(door, "past", "--max-age", "36h")
+    assert shown.code == 1
+    assert "`started_at` or `ended_at` is not a time" in shown.stderr
 
 
 def test_a_run_in_the_future_hides_no_later_one(door: FrontDoor, past: Past) -> None:

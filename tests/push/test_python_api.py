@@ -498,7 +498,8 @@ def test_an_interrupted_run_always_reports_its_outcome(sandbox: FaultySandbox, i
     assert finished.returncode == 0
     states_of_outcome = {
         "was discarded": {"cancelled"},
-        "an apply request": {"processing", "processed"},
+        # Interrupted after it was noted that a close is sent, and before it was sent: "may" is cautious.
+        "an apply request": {"active", "processing", "processed"},
         "applied": {"processed"},
         "No session was opened": set(),
     }

@@ -45,7 +45,7 @@ def test_a_run_discards_at_most_one_session_of_another_run(door: FrontDoor) -> N
         respond("close", turn + 1, 202, session | {"state": "cancelled"})
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
     assert finished.code == 75
-    assert "a run takes over only one session" in finished.error
+    assert "a run takes over, or waits for, only one session" in finished.error
     assert "left-1" in finished.error
     assert door.operations().count("close") == 1
     assert door.operations().count("create") <= 3

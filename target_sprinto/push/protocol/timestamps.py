@@ -10,8 +10,10 @@ from functools import lru_cache
 CLOCK_SKEW = timedelta(minutes=5)
 """How far two clocks may differ: of two machines, or of one before and after it was set."""
 
-_YEARS = (2000, 3000)
-"""From the first to before the second. Arithmetic with others overflows."""
+_YEARS = range(1970, 3000)
+"""Arithmetic with others may overflow. A machine without a clock begins in 1970."""
+
+_SERVER_YEARS = range(2001, 3000)
 
 _LONGEST = 40
 """In characters. A time is shown unchanged, so it must be short and printable."""
@@ -25,7 +27,7 @@ def parse_time(value: object) -> datetime | None:
         # Python 3.10 does not parse `Z`, nor fractions unless they have three or six digits.
         text = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", value.replace("Z", "+00:00"))
         time = datetime.fromisoformat(text)
-        return time.astimezone(timezone.utc) if time.tzinfo and _YEARS[0] <= time.year < _YEARS[1] else None
+        return time.astimezone(timezone.utc) if time.tzinfo and time.year in _YEARS else None
     except (ValueError, OverflowError):
         return None
 
@@ -37,7 +39,7 @@ def parse_http_date(value: str | None) -> datetime | None:
     try:
         date = parsedate_to_datetime(value or "")
         date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-        return date.astimezone(timezone.utc) if _YEARS[0] <= date.year < _YEARS[1] else None
+        return date.astimezone(timezone.utc) if date.year in _SERVER_YEARS else None
     except (TypeError, ValueError, OverflowError):
         return None
 
