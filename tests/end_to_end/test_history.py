@@ -179,9 +179,9 @@ def test_a_receipt_from_the_future_or_of_long_ago_does_not_count(
     assert said in shown.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("ended_at", [datetime.max, datetime.min], ids=["year 9999", "year 1"])
-def test_a_receipt_of_an_impossible_year_is_damaged(door: FrontDoor, past: Past, ended_at: datetime) -> None:
-    past.add(ended_at.replace(tzinfo=timezone.utc))
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_receipt_of_an_impossible_year_is_damaged(door: FrontDoor, past: Past, year: int) -> None:
+    past.add(datetime(year, 1, 1, tzinfo=timezone.utc))
     shown = ask(door, "past", "--max-age", "36h")
     assert shown.code == 1
     assert "`started_at` or `ended_at` is not a time" in shown.stderr
