@@ -30,6 +30,7 @@ from target_sprinto.singer.mapping.map_check import (
     require_known_names,
     require_map,
 )
+from target_sprinto.singer.mapping.map_compiler import limit_functions
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
 from target_sprinto.singer.mapping.named_streams import Arrivals
@@ -146,6 +147,7 @@ class Streams(dict[str, Stream]):
         sent_as: dict[str, str | None] = {stream_map.stream_alias: None for stream_map in maps}
         routes = []
         for stream_map, rule in zip(maps, rules, strict=True):
+            limit_functions(stream_map)
             if route := self._route(name, fields, stream_map, rule):
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type

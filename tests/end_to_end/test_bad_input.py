@@ -228,6 +228,17 @@ def test_a_stream_map_that_fails_on_a_record_names_stream_and_line(door: FrontDo
     assert "[stream-map]" in finished.error
 
 
+@pytest.mark.parametrize("expression", ["int(x)", "int([x][0])"], ids=["compiled", "by the SDK's mapper"])
+def test_a_stream_map_converts_no_number_of_a_billion_digits(door: FrontDoor, expression: str) -> None:
+    schema = SCHEMA | {"schema": {"properties": {"id": {}, "x": {}}}}
+    maps = {"people": {"x": expression}}
+    assert door.run([schema, raw(RECORD % '{"id":1,"x":1e99}'), STATE], stream_maps=maps).code == 0
+    assert door.applied()["people"] == [{"id": 1, "x": 10**99}]
+    finished = door.run([schema, raw(RECORD % '{"id":1,"x":1e999999999}'), STATE], stream_maps=maps)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"field 'x' = '{expression}' (ValueError)" in finished.error
+
+
 @pytest.mark.parametrize("ref", ["#/definitions/nowhere", "#nowhere"])
 def test_a_schema_with_an_unresolvable_reference_is_reported(door: FrontDoor, ref: str) -> None:
     finished = door.run([SCHEMA | {"schema": {"properties": {"id": {"$ref": ref}}}}, record(1), STATE])

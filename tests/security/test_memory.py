@@ -468,6 +468,24 @@ def test_an_unfinished_rejects_file_does_not_fail_an_applied_run(
 
 
 @pytest.mark.slow
+def test_problems_of_many_records_are_kept_once(door: FrontDoor) -> None:
+    names = [f"employment_contract_supplementary_information_{number}" for number in range(20)]
+    rules = {"properties": {name: {"type": "string"} for name in names}}
+    schemas = {"people": {"schema": {"properties": {"name": rules}}}}
+
+    def chunks() -> Iterator[bytes]:
+        yield as_input([SCHEMA | {"schema": {"properties": {"id": {}, "name": {}}}}, record(0)])
+        for number in range(50_000):
+            yield as_input([record(number + 1, name=dict.fromkeys(names, 1))])
+        yield as_input([STATE])
+
+    exit_code, memory, err = peak(door, chunks(), entity_schemas=schemas, dry_run=True, max_rejects=50_000)
+    assert exit_code == 1
+    assert "50,000 records of entity type 'people': field 'name" in err
+    assert memory < 200 * MB
+
+
+@pytest.mark.slow
 def test_rejected_records_are_not_kept_in_memory(door: FrontDoor) -> None:
     """Sixty records of 1.2 MB: more than 50 MB in total, and all are in the finished file."""
 

@@ -7,12 +7,13 @@ function raises if the mapper would, and also if it cannot be sure: the record t
 from __future__ import annotations
 
 import ast
+from decimal import Decimal
 from functools import partial
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, Raw
-from singer_sdk.mapper import CustomStreamMap
+from singer_sdk.mapper import CustomStreamMap, StreamMap
 
 from target_sprinto.singer.input.messages import decode_value, encode, is_finite
 from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, step_of
@@ -28,6 +29,9 @@ _OF_TEXT = (
 _METHODS: dict[str, Callable[..., Any]] = {"get": dict.get, **{name: getattr(str, name) for name in _OF_TEXT}}
 _MAX_LENGTH = 100_000
 """For a string in an expression or its result (simpleeval: MAX_STRING_LENGTH)."""
+
+_MAX_DIGITS = 4300
+"""Of an integer that is converted to text (Python: sys.int_info)."""
 
 NULL = Raw(b"null")
 _NONE = ast.Constant(None)
@@ -53,7 +57,7 @@ class Compiler:
         self._optional = {field_of_record(node) for node in nodes if isinstance(node, ast.Call)}
         operators = stream_map.expr_evaluator.operators
         self._operators = {**operators, ast.Add: partial(_added, operators[ast.Add])}
-        self._functions = stream_map.functions
+        self._functions = {**stream_map.functions, "int": limited_int}
         self._given: dict[str, Any] = {}
         self._parameters: dict[str, ast.expr] = {}
 
@@ -241,7 +245,7 @@ def fields_read(expression: str) -> set[str]:
 
 def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> CustomStreamMap:
     """The SDK's mapper for some of a map's fields only."""
-    return CustomStreamMap(
+    made = CustomStreamMap(
         stream_alias=stream_map.stream_alias,
         stream_name=stream_map.stream_name,
         map_config=stream_map.map_config,
@@ -251,3 +255,21 @@ def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> Custo
         map_transform={**expressions, "__else__": None},
         flattening_options=None,
     )
+    limit_functions(made)
+    return made
+
+
+def limit_functions(stream_map: StreamMap) -> None:
+    """Let the expressions of an SDK's map use `limited_int`."""
+    if isinstance(stream_map, CustomStreamMap):
+        stream_map.expr_evaluator.functions["int"] = limited_int
+
+
+def limited_int(*arguments: Any, **named: Any) -> int:  # noqa: ANN401 - those of `int`
+    """`int`. Raises ValueError for a decimal with more digits than JSON can hold.
+
+    The ten characters of `1e99999999` would take hours, in which nothing can interrupt it.
+    """
+    if any(isinstance(one, Decimal) and one.adjusted() > _MAX_DIGITS for one in arguments):
+        raise ValueError
+    return int(*arguments, **named)

@@ -31,6 +31,9 @@ log = logging.getLogger("target_sprinto")
 MAX_RESPONSE_BYTES = 1_000_000
 """For all responses that a run keeps outside the rejects file; the rest is left out."""
 
+_MAX_PROBLEMS = 100_000
+"""Of all records, each counted once; after that, only the first one of a record is kept."""
+
 _LONG_KEY = 100
 """Characters."""
 _KINDS_SHOWN = 3
@@ -97,6 +100,7 @@ class RejectedRecords:
         self._rejected_entities: set[object] = set()
         self._latest: dict[object, int] = {}
         self._response_bytes = 0
+        self._problems: dict[FieldProblem, FieldProblem] = {}
         self._ended = False
 
     @property
@@ -283,6 +287,7 @@ class RejectedRecords:
         if self._file is not None and source.original is not None:
             place = self._file.append(source.stream, source.original, _reason(rejected))
         self._response_bytes += len(rejected.response)
+        problems = rejected.problems[: 1 if len(self._problems) > _MAX_PROBLEMS else None]
         return msgspec.structs.replace(
             rejected,
             source=msgspec.structs.replace(source, stream=sys.intern(source.stream), original=None),
@@ -290,6 +295,7 @@ class RejectedRecords:
             field=sys.intern(rejected.field) if rejected.field else None,
             issue=sys.intern(rejected.issue) if rejected.issue else None,
             response=rejected.response if self._response_bytes <= MAX_RESPONSE_BYTES else b"",
+            problems=tuple(self._problems.setdefault(one, one) for one in problems),
             place=place,
         )
 
