@@ -168,6 +168,11 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
         {},
         "[invalid-schema]",
     ),
+    "four stream maps of a stream": (
+        lambda: iter([columns(14_000)]),
+        {"stream_maps": {f"m{number}": {"__source__": "people", "x": "'a'"} for number in range(3)}},
+        "counted for each stream map",
+    ),
     "a schema that changes all the time": (
         lambda: (columns(6_000, prefix=f"v{number}") for number in range(30)),
         {},
