@@ -117,8 +117,8 @@ class Streams(dict[str, Stream]):
         self._memory[name] = schema_limits.memory_of(schema) * max(1, copies)
         if len(schema) > MAX_BYTES or sum(self._memory.values()) > schema_limits.MAX_MEMORY:
             raise InvalidSchema(
-                f"the schema of stream {quoted(name)} is too large: the limits are {MAX_BYTES:,} bytes, and some"
-                " 30,000 fields for all stream maps of a run.",
+                f"the schema of stream {quoted(name)} is too large: the limits are {MAX_BYTES:,} bytes, and"
+                " some 30,000 fields for all stream maps of a run.",
                 "Select fewer streams or fields in the tap's catalog.",
             )
 

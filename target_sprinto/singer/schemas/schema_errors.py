@@ -90,7 +90,7 @@ class SchemaErrors:
 def _silenced_validator(errors: SchemaErrors) -> jsonschema_rs.Validator | None:
     """A validator for the schema with its alternatives silenced; None if that is not possible.
 
-    The last few are kept, because streams may alternate: all of them would take as much memory as the schemas.
+    The last few are kept, because streams may alternate: all of them would take too much memory.
     """
     if errors.cost.total > _MAX_SUBSCHEMAS:
         return None
