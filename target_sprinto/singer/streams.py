@@ -111,11 +111,14 @@ class Streams(dict[str, Stream]):
         return {field for route in routes if route.entity_type == entity_type for field in route.sends}
 
     def _require_small(self, name: str, schema: bytes) -> None:
-        self._memory[name] = schema_limits.memory_of(schema)
+        # A stream map that drops the other fields has no copy of the schema.
+        rules = rules_of(self.stream_maps, name)
+        copies = sum(rule is None or not rule.drops_others for rule in rules)
+        self._memory[name] = schema_limits.memory_of(schema) * max(1, copies)
         if len(schema) > MAX_BYTES or sum(self._memory.values()) > schema_limits.MAX_MEMORY:
             raise InvalidSchema(
-                f"the schema of stream {quoted(name)} has {len(schema):,} bytes: a schema may have"
-                f" {MAX_BYTES:,}, and all of a run some 30,000 fields.",
+                f"the schema of stream {quoted(name)} is too large: the limits are {MAX_BYTES:,} bytes, and"
+                " some 30,000 fields for all stream maps of a run.",
                 "Select fewer streams or fields in the tap's catalog.",
             )
 

@@ -84,12 +84,12 @@ def worst() -> Iterator[bytes]:
 
 
 def worst_of_alternatives() -> Iterator[bytes]:
-    """The same with alternatives in every field, and a stream whose errors are explained."""
+    """The same with alternatives in every field, and streams whose errors are explained."""
     plain, either = b'{"type": ["null", "string"]}', b'{"anyOf": [{"type": "null"}, {"type": "string"}]}'
-    yield columns(6_000).replace(b'"column_0": ' + plain, b'"name": {}').replace(plain, either)
-    yield columns(2_600, "others").replace(plain, either)
-    yield columns(1_600, "explained").replace(plain, either)
-    yield as_input([record(1, column_1=5) | {"stream": "explained"}])
+    yield columns(3_800).replace(b'"column_0": ' + plain, b'"name": {}').replace(plain, either)
+    for number in range(4):
+        yield columns(1_600, f"explained_{number}").replace(plain, either)
+        yield as_input([record(1, column_1=5) | {"stream": f"explained_{number}"}])
     yield from (chunk for chunk in worst() if not chunk.startswith(b'{"type": "SCHEMA"'))
 
 
@@ -174,6 +174,11 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
         lambda: (columns(0, f"s{number}") for number in range(10_000)),
         {},
         "[invalid-schema]",
+    ),
+    "four stream maps of a stream": (
+        lambda: iter([columns(14_000)]),
+        {"stream_maps": {f"m{number}": {"__source__": "people", "x": "'a'"} for number in range(3)}},
+        "for all stream maps of a run",
     ),
     "a schema that changes all the time": (
         lambda: (columns(6_000, prefix=f"v{number}") for number in range(30)),

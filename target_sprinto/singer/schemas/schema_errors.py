@@ -86,11 +86,11 @@ class SchemaErrors:
         return SchemaError(where, issue, rule, facts)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _silenced_validator(errors: SchemaErrors) -> jsonschema_rs.Validator | None:
     """A validator for the schema with its alternatives silenced; None if that is not possible.
 
-    Only the last one is kept: all of them would take as much memory as the schemas.
+    The last few are kept, because streams may alternate: all of them would take too much memory.
     """
     if errors.cost.total > _MAX_SUBSCHEMAS:
         return None
