@@ -34,7 +34,7 @@ def provenance_of(given: Mapping[str, str]) -> Provenance:
         dict(given),
         {variable: value for variable, value in named.items() if value is not None},
         _name(socket.gethostname()),
-        _name(user),
+        _name(user) or str(os.getuid()),
     )
 
 

@@ -161,8 +161,34 @@ def test_counts_that_never_agree_discard_the_run(door: FrontDoor) -> None:
         door.sandbox.inject(fault)
     finished = door.run(people(300))
     assert (finished.code, finished.stdout) == (75, "")
-    assert "Sprinto's counts do not show whether it arrived" in finished.error
+    assert "Sprinto's counts did not settle: it last counts 1" in finished.error
     assert door.operations().count("push") == 2
+
+
+def test_counts_that_one_status_showed_and_no_other_are_not_believed(door: FrontDoor) -> None:
+    door.pace["max_count_lag"] = 0.5
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    lost = Fault("push", nth=2, integration_id=door.integration_id, effect=Reset())
+    once = Fault("status", integration_id=door.integration_id, effect=with_counts(lambda all_: all_ + 100))
+    for fault in (lost, once):
+        door.sandbox.inject(fault)
+    finished = door.run(people(300))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations().count("push") == 4
+
+
+def test_counts_that_a_429_delays_are_read_once_more(door: FrontDoor) -> None:
+    door.pace["max_count_lag"] = 0.5
+    lost = Fault("push", nth=2, integration_id=door.integration_id, moment="after", effect=Reset())
+    lags = Fault("status", integration_id=door.integration_id, effect=with_counts(lambda _: 100))
+    busy = Fault(
+        "status", nth=2, integration_id=door.integration_id, effect=Respond(429, {"Retry-After": "1"})
+    )
+    for fault in (lost, lags, busy):
+        door.sandbox.inject(fault)
+    finished = door.run(people(300))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations().count("push") == 3
 
 
 def test_a_late_copy_after_its_page_was_confirmed_is_temporary(door: FrontDoor) -> None:

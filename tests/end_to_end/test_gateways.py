@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import gzip
 import http.server
+import json
 import socketserver
 import ssl
 import time
@@ -160,8 +161,10 @@ def hasty_gateway(behind: str, status: int, max_bytes: int, context: ssl.SSLCont
             if length > max_bytes:
                 Handler.rejected += 1
                 self.rfile.read(50_000)
-                head = b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                self.wfile.write(head % status)
+                accepted = {"session_id": self.path.split("/")[-2], "accepted_count_total": 100}
+                said = json.dumps(accepted).encode() if status == 202 else b""
+                head = b"HTTP/1.1 %d Hasty\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+                self.wfile.write(head % (status, len(said)) + said)
                 # Gateways linger a little; then, with unread data, closing resets the connection.
                 time.sleep(0.1)
                 self.close_connection = True
@@ -180,7 +183,7 @@ def hasty_gateway(behind: str, status: int, max_bytes: int, context: ssl.SSLCont
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("status", [401, 413])
+@pytest.mark.parametrize("status", [202, 401, 413])
 def test_a_response_that_comes_before_the_page_is_sent_is_read(
     door: FrontDoor, authority: trustme.CA, trusted: dict[str, str], status: int, scheme: str
 ) -> None:
@@ -202,9 +205,13 @@ def test_a_response_that_comes_before_the_page_is_sent_is_read(
         assert (finished.code, finished.stdout) == (0, state_line())
         assert rejected == 3
         assert len(door.applied()["people"]) == 100
-    else:
+    elif status == 401:
         assert (finished.code, rejected) == (1, 1)
         assert "[unauthorized]" in finished.error
+    else:
+        # A page that was not sent in full is not accepted, whatever a gateway says.
+        assert finished.code == 75
+        assert "[response-lost]" in finished.error
 
 
 class ConnectionClosing(socketserver.BaseRequestHandler):

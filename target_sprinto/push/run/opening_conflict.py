@@ -211,7 +211,8 @@ class ConflictResolver:
             conflict = self.error(blocker, f"its discard is not confirmed{result.reason}")
             conflict.temporary = result.temporary
             raise conflict
-        log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
+        what = f"Discarded to open a new one: {message}. " if result.is_discarded else ""
+        log.warning("%s%s", what, result.sentence)
 
     def _require_stale(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
         """Check again. Raises SessionConflict if the session, or a newer one, shows a sign of life."""
@@ -245,7 +246,7 @@ class ConflictResolver:
             return find_active_session(self._client, self._retry_policy)
         except ApiError as failure:
             log.warning("The activity log could not be read. %s", failure.brief)
-            self._unknown = f"the activity log could not be read ({failure.code})"
+            self._unknown = f"which one is unknown, as the activity log could not be read ({failure.code})"
             return None
 
     def _named(self, blocker: ActiveSession | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections import Counter
@@ -85,9 +84,10 @@ class StagedPages:
         if landed is None:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
             counted, accepted = format_difference(counts, self.accepted, sent)
+            unclear = "do not show whether it arrived: it" if agreed else "did not settle: it last"
             raise errors.ResponseLost(
-                f"The response to page {names} was lost, and Sprinto's counts do not show whether it"
-                f" arrived: it counts {counted}, and {accepted} were accepted before."
+                f"The response to page {names} was lost, and Sprinto's counts {unclear} counts {counted}, and"
+                f" {accepted} were accepted before."
             )
         for index, page in enumerate(pages):
             message = "has arrived" if index in landed else "has not arrived: sending it again"
@@ -148,25 +148,32 @@ class StagedPages:
                 raise errors.RunEnded("The run has ended.")
 
     def _stable_counts(self, loss: ApiError, interval: float) -> tuple[dict[str, int], bool]:
-        """The counts of two statuses that agree, and True; after a while those of the last one, and False.
+        """The counts that two statuses show, and True; those of the last one, and False, if none agree.
 
-        Only by `accepted_records_by_entity`: it is not documented whether `accepted_batches` is as exact.
+        Less than was accepted, or than another status showed, is a replica that lags, unless it lasts for
+        longer than any may. Only by `accepted_records_by_entity`: it is not documented whether
+        `accepted_batches` is as exact.
         """
-        until = time.monotonic() + self._timings.max_count_lag
+        lag = self._timings.max_count_lag
+        began = time.monotonic()
+        until, latest = began + lag, began + 3 * lag
         highest, is_seen = dict(self.accepted), False
-        for reads in itertools.count():
+        before: dict[str, int] | None = None
+        while True:
             counts = self._active_status().counts()
             if is_seen and counts == highest:
                 return counts, True
-            # A single read proves nothing, however long it took.
-            if reads and time.monotonic() >= until:
-                return counts, False
-            # Less than was accepted, or than another status showed, is a replica that lags.
             if compare_counts(highest, counts) is not Comparison.BELOW:
+                if counts != highest:
+                    until = min(time.monotonic() + lag, latest)
                 highest, is_seen = counts, True
+            # A single read proves nothing, however long it took.
+            if before is not None and time.monotonic() >= until:
+                is_below = compare_counts(self.accepted, counts) is Comparison.BELOW
+                return counts, counts == before and not is_below
+            before = counts
             if self.retry_policy.cancelled.wait(interval):
                 raise loss
-        raise AssertionError("the count never ends")
 
     def _active_status(self) -> SessionStatus:
         status = self.client.session_status(self.session_id, self.retry_policy)

@@ -73,6 +73,7 @@ class _TotalTimeoutConnection(_Connection):
     _is_new = False
     _given_up = False
     _body_follows = False
+    _is_broken = False
     _head = b""
     _served_at = 0.0
 
@@ -121,13 +122,13 @@ class _TotalTimeoutConnection(_Connection):
     def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own
         if not self._is_new:
             self._until = self._deadline()
-        self._body_follows = bool(body)
+        self._body_follows, self._is_broken = bool(body), False
         try:
             super().request(method, url, body, *args, **kwargs)
         except (ConnectionError, ssl.SSLEOFError):
             # Reading shows why: a gateway may reject a large page before it has read it all, and under
             # TLS 1.3 a server may reject a finished handshake; or the connection was stale.
-            pass
+            self._is_broken = True
         except TimeoutError:
             self._discard_unsent()
             raise
@@ -155,12 +156,15 @@ class _TotalTimeoutConnection(_Connection):
         self._limit_response(_TimeLimitedResponse)
         self._is_new = False
         try:
-            return super().getresponse()
+            response = super().getresponse()
         except TimeoutError:
             self._discard_unsent()
             raise
         finally:
             self._served_at = time.monotonic()
+        if self._is_broken and response.status // 100 == 2:  # noqa: PLR2004 - success
+            raise HTTPError("the request was not sent in full")
+        return response
 
     def _discard_unsent(self) -> None:
         """Have the connection reset when it is closed.
