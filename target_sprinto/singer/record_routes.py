@@ -27,7 +27,12 @@ from target_sprinto.singer.input.messages import (
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.mapping.map_rules import MapRule
 from target_sprinto.singer.mapping.record_plan import RecordWriter, record_writer
-from target_sprinto.singer.mapping.sdk_mapping import copied_fields, flattened_objects, map_record
+from target_sprinto.singer.mapping.sdk_mapping import (
+    copied_fields,
+    flattened_objects,
+    map_record,
+    operands_of,
+)
 from target_sprinto.singer.rejects.rejected_records import Source
 from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.schemas.typed_decoder import typed_decoder
@@ -61,6 +66,7 @@ class Route:
         self.keys = tuple(sink.key_properties)
         self._fields = fields
         self._copied = copied_fields(rule) if rule and not stream_map.flattening_enabled else None
+        self._operands = operands_of(rule) if rule else frozenset()
         self._flattened = flattened_objects(stream_map)
         # The decoder checks for the mark in records that are sent unchanged, the writer in mapped ones.
         mark = DELETED_AT if unchanged else None
@@ -136,7 +142,7 @@ class Route:
             self._sink.add(record, raw.strip(), source)
             return
         try:
-            mapped = map_record(self._map, self.rule, record)
+            mapped = map_record(self._map, self.rule, self._operands, record)
         except InvalidRecord as problem:
             self.reject(problem, raw, source)
             return

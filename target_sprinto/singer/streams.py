@@ -30,7 +30,6 @@ from target_sprinto.singer.mapping.map_check import (
     require_known_names,
     require_map,
 )
-from target_sprinto.singer.mapping.map_compiler import limit_functions
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
 from target_sprinto.singer.mapping.named_streams import Arrivals
@@ -115,11 +114,17 @@ class Streams(dict[str, Stream]):
         rules = rules_of(self.stream_maps, name)
         copies = sum(rule is None or not rule.drops_others for rule in rules)
         self._memory[name] = schema_limits.memory_of(schema) * max(1, copies)
-        if len(schema) > MAX_BYTES or sum(self._memory.values()) > schema_limits.MAX_MEMORY:
+        hint = "Select fewer streams or fields in the tap's catalog."
+        if len(schema) > MAX_BYTES:
             raise InvalidSchema(
-                f"the schema of stream {quoted(name)} is too large: the limits are {MAX_BYTES:,} bytes, and"
-                " some 30,000 fields for all stream maps of a run.",
-                "Select fewer streams or fields in the tap's catalog.",
+                f"the schema of stream {quoted(name)} has {len(schema):,} bytes; the limit is {MAX_BYTES:,}.",
+                hint,
+            )
+        if sum(self._memory.values()) > schema_limits.MAX_MEMORY:
+            by_maps = f' Or set `"__else__": null` in its {copies} stream maps.' if copies > 1 else ""
+            raise InvalidSchema(
+                f"with stream {quoted(name)} the schemas of this run have more than some 30,000 fields.",
+                hint + by_maps,
             )
 
     def _routes(self, name: str, schema: dict[str, Any], key_properties: list[str] | None) -> list[Route]:
@@ -150,7 +155,6 @@ class Streams(dict[str, Stream]):
         sent_as: dict[str, str | None] = {stream_map.stream_alias: None for stream_map in maps}
         routes = []
         for stream_map, rule in zip(maps, rules, strict=True):
-            limit_functions(stream_map)
             if route := self._route(name, fields, stream_map, rule):
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type

@@ -354,6 +354,7 @@ def test_a_null_that_would_become_text_is_pointed_out(door: FrontDoor, expressio
         f"{read} is not None and {expression} or None",
     ):
         assert "the text 'None'" not in run(door, {"managerId": guarded}).stderr
+    assert "makes the text 'None'" in run(door, {"managerId": f"{read} or {expression}"}).stderr
 
 
 def test_a_list_or_object_is_not_proposed_as_text(door: FrontDoor) -> None:

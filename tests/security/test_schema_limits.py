@@ -111,6 +111,10 @@ ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         of_a({"items": {"enum": [*map(str, range(50_000)), None]}}),
         {"a": ["49999"] * 50_000},
     ),
+    "50 strings with patterns": (
+        {"properties": {f"f{i}": {"type": "string", "pattern": "^.{1,255}$"} for i in range(50)}},
+        {f"f{i}": "x" * 250 for i in range(50)},
+    ),
     "a decimal of 50,000": (of_a({"enum": [i + 0.5 for i in range(50_000)]}), {"a": 1.5, "b": [1] * 90_000}),
     "a draft that is not known": ({"$schema": "http://example.com/x", **of_a({"type": "integer"})}, {"a": 1}),
 }

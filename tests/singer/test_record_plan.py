@@ -16,7 +16,7 @@ from singer_sdk.mapper import PluginMapper
 
 from target_sprinto.push.protocol.entity_keys import entity_key
 from target_sprinto.singer.input.messages import DELETED_AT, decode_object, is_finite
-from target_sprinto.singer.mapping.map_compiler import fields_read, limit_functions
+from target_sprinto.singer.mapping.map_compiler import fields_read
 from target_sprinto.singer.mapping.map_rules import MapRule
 from target_sprinto.singer.mapping.record_plan import LEFT_OUT, record_writer
 from target_sprinto.singer.schemas.typed_decoder import typed_decoder
@@ -283,7 +283,7 @@ TEXT = st.sampled_from(['"a"', '"b c"', '""', '"\\u00e9"', "null"])
 FITTING: dict[str, st.SearchStrategy[str]] = {
     "id": st.sampled_from(['"a"', '"b"', '"é"', '"\\u00e9"', '"\\ud83d\\ude00"']),
     "first": TEXT,
-    "amount": st.sampled_from(["0", "1", "1.50", "-0.0", "1e2", "1e9999", "1e99999999", "9" * 30, "null"]),
+    "amount": st.sampled_from(["0", "1", "1.50", "-0.0", "1e2", "1e9999", "9" * 30, "null"]),
     "office": st.sampled_from(['{"city": "x", "a": 1.0}', "{}", "null"]),
     "tags": st.sampled_from(['["t", 1.0]', "[]", "null"]),
     "é b": TEXT,
@@ -301,7 +301,6 @@ def maps_of(rule: dict[str, Any], fields: dict[str, Any] = FIELDS) -> tuple[Stre
     mapper = PluginMapper({"stream_maps": {"people": rule}}, logging.getLogger("test"))
     mapper.register_raw_stream_schema("people", {"type": "object", "properties": fields}, ["id"])
     (stream_map,) = mapper.stream_maps["people"]
-    limit_functions(stream_map)
     return stream_map, MapRule("people", "people", rule)
 
 

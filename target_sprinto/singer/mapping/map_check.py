@@ -171,9 +171,9 @@ def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
     nodes = nodes_of(expression)
     if any(isinstance(node, ast.IfExp) for node in nodes):
         return None
-    # As in `x and str(x)`; but `str((x or {}).get('y'))` has no condition.
-    later = [value for node in nodes if isinstance(node, ast.BoolOp) for value in node.values[1:]]
-    conditional = {part for value in later for part in ast.walk(value)}
+    # As in `x and str(x)`; but in `x or str(x)` it is evaluated if `x` is null.
+    ands = [node for node in nodes if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And)]
+    conditional = {part for node in ands for value in node.values[1:] for part in ast.walk(value)}
     for node in nodes:
         if node in conditional:
             continue

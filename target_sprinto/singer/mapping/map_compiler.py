@@ -12,10 +12,11 @@ from functools import partial
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import UNSET, Raw
-from singer_sdk.mapper import CustomStreamMap, StreamMap
+from singer_sdk.mapper import CustomStreamMap
 
-from target_sprinto.singer.input.messages import decode_value, encode, is_finite
+from target_sprinto.singer.input.messages import encode, is_finite
 from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, step_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,27 @@ _MAX_LENGTH = 100_000
 """For a string in an expression or its result (simpleeval: MAX_STRING_LENGTH)."""
 
 _MAX_DIGITS = 4300
-"""Of an integer that is converted to text (Python: sys.int_info)."""
+"""Of an integer that is converted to text (Python: sys.int_info).
+
+Expressions read no decimal with more: to convert or format the ten characters of `1e99999999` takes hours, in
+which nothing can interrupt it.
+"""
+
+
+def is_too_long(number: Decimal) -> bool:
+    """Whether no expression may read a decimal."""
+    return number.adjusted() > _MAX_DIGITS
+
+
+def _decimal(text: str) -> Decimal:
+    number = Decimal(text)
+    if is_too_long(number):
+        raise ValueError
+    return number
+
+
+decode_operand = msgspec.json.Decoder(float_hook=_decimal).decode
+"""JSON bytes as a value that an expression reads. Raises ValueError, or what the decoder makes of it."""
 
 NULL = Raw(b"null")
 _NONE = ast.Constant(None)
@@ -57,7 +78,7 @@ class Compiler:
         self._optional = {field_of_record(node) for node in nodes if isinstance(node, ast.Call)}
         operators = stream_map.expr_evaluator.operators
         self._operators = {**operators, ast.Add: partial(_added, operators[ast.Add])}
-        self._functions = {**stream_map.functions, "int": limited_int}
+        self._functions = stream_map.functions
         self._given: dict[str, Any] = {}
         self._parameters: dict[str, ast.expr] = {}
 
@@ -156,8 +177,8 @@ class Compiler:
         """The field's value; UNSET if it is optional and missing."""
         part = self.part(name)
         parameter = f"in_{part.attr}"
-        # `decode_value` raises TypeError for UNSET.
-        value = _optional_value if name in self._optional else decode_value
+        # `decode_operand` raises TypeError for UNSET.
+        value = _optional_value if name in self._optional else decode_operand
         self._parameters.setdefault(parameter, self.called(value, [part]))
         return ast.Name(parameter, ast.Load())
 
@@ -185,7 +206,7 @@ def _lambda(parameters: Iterable[str], body: ast.expr) -> ast.Lambda:
 
 
 def _optional_value(part: Any) -> Any:  # noqa: ANN401 - any value
-    return part if part is UNSET else decode_value(part)
+    return part if part is UNSET else decode_operand(part)
 
 
 def _present(value: object) -> object:
@@ -245,7 +266,7 @@ def fields_read(expression: str) -> set[str]:
 
 def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> CustomStreamMap:
     """The SDK's mapper for some of a map's fields only."""
-    made = CustomStreamMap(
+    return CustomStreamMap(
         stream_alias=stream_map.stream_alias,
         stream_name=stream_map.stream_name,
         map_config=stream_map.map_config,
@@ -255,21 +276,3 @@ def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> Custo
         map_transform={**expressions, "__else__": None},
         flattening_options=None,
     )
-    limit_functions(made)
-    return made
-
-
-def limit_functions(stream_map: StreamMap) -> None:
-    """Let the expressions of an SDK's map use `limited_int`."""
-    if isinstance(stream_map, CustomStreamMap):
-        stream_map.expr_evaluator.functions["int"] = limited_int
-
-
-def limited_int(*arguments: Any, **named: Any) -> int:  # noqa: ANN401 - those of `int`
-    """`int`. Raises ValueError for a decimal with more digits than JSON can hold.
-
-    The ten characters of `1e99999999` would take hours, in which nothing can interrupt it.
-    """
-    if any(isinstance(one, Decimal) and one.adjusted() > _MAX_DIGITS for one in arguments):
-        raise ValueError
-    return int(*arguments, **named)

@@ -19,10 +19,11 @@ from msgspec import UNSET, Raw
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import CustomStreamMap, StreamMap
 
-from target_sprinto.singer.input.messages import DELETED_AT, decode_value, encode
+from target_sprinto.singer.input.messages import DELETED_AT, encode
 from target_sprinto.singer.mapping.map_compiler import (
     NULL,
     Compiler,
+    decode_operand,
     fields_read,
     finite,
     map_of,
@@ -130,7 +131,7 @@ def _evaluated_by(
 
     def values(read: msgspec.Struct) -> dict[str, Any] | None:
         parts = {name: getattr(read, attribute) for name, attribute in attributes.items()}
-        record = {name: decode_value(part) for name, part in parts.items() if part is not UNSET}
+        record = {name: decode_operand(part) for name, part in parts.items() if part is not UNSET}
         if not mapper.get_filter_result(record):
             return None
         return {name: finite(value) for name, value in (mapper.transform(record) or {}).items()}

@@ -7,6 +7,7 @@ import contextlib
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from singer_sdk.exceptions import MapExpressionError
@@ -14,8 +15,8 @@ from singer_sdk.mapper import CustomStreamMap, StreamMap
 
 from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.text import quoted, shown
-from target_sprinto.singer.mapping.map_compiler import field_of_record, map_of
-from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed
+from target_sprinto.singer.mapping.map_compiler import field_of_record, is_too_long, map_of
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, names_in, nodes_of, parsed
 
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
@@ -50,9 +51,12 @@ _BY_TEXT = {
 """By a part of the error's text."""
 
 
-def map_record(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> dict[str, Any] | None:
+def map_record(
+    stream_map: StreamMap, rule: MapRule | None, operands: frozenset[object], record: dict[str, Any]
+) -> dict[str, Any] | None:
     """The mapped record; None if the stream map leaves it out. Raises InvalidRecord or MapFailed."""
     try:
+        _require_usable(stream_map.stream_alias, operands, record)
         if not stream_map.flattening_enabled:
             return stream_map.transform(dict(record))
         unflattened = copy.copy(stream_map)
@@ -86,6 +90,34 @@ def map_record(stream_map: StreamMap, rule: MapRule | None, record: dict[str, An
 def copied_fields(rule: MapRule) -> dict[str, str | None]:
     """By target field: the field that it copies, if the record has that; None if it copies no field."""
     return {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
+
+
+def operands_of(rule: MapRule) -> frozenset[object]:
+    """The fields that the filter reads, or an expression that is more than a copy."""
+    copied = copied_fields(rule)
+    read = {target: names_in(text) for target, text in rule.expressions.items() if not copied.get(target)}
+    own = {target for target, names in read.items() if "self" in names}
+    return frozenset(own.union(*read.values()))
+
+
+def _require_usable(stream: str, operands: frozenset[object], record: dict[str, Any]) -> None:
+    for field in record.keys() & operands:
+        if _has_long_number(record[field]):
+            raise InvalidRecord(
+                f"a record of stream {quoted(stream)} has a number with too many digits for the expression"
+                f" that reads it, in field {quoted(field)}.",
+                "Correct it at its source, or only rename the field.",
+                field=field,
+                issue="has too many digits for an expression",
+            )
+
+
+def _has_long_number(value: object) -> bool:
+    if isinstance(value, Decimal):
+        return is_too_long(value)
+    if isinstance(value, dict | list):
+        return any(map(_has_long_number, value.values() if isinstance(value, dict) else value))
+    return False
 
 
 def flattened_objects(stream_map: StreamMap) -> frozenset[str]:

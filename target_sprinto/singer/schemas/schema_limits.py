@@ -102,14 +102,14 @@ def cost_of(schema: dict[str, Any]) -> Cost:
     """The cost of the schema. Raises TooCostly."""
     try:
         measuring = _Measuring(schema)
-        measuring.visit(schema, measuring.resolver, (), 1)
+        per_byte = measuring.visit(schema, measuring.resolver, (), 1)
     except TooCostly:
         raise
     except (AttributeError, TypeError, ValueError):
         # Raised by `referencing`, which does not validate ids.
         raise TooCostly("an `$id` in it is not a URI") from None
     per_value = measuring.once if measuring.recursive else measuring.repeated
-    return Cost(measuring.once, per_value, measuring.per_byte, measuring.patterns, measuring.total)
+    return Cost(measuring.once, per_value, per_byte, measuring.patterns, measuring.total)
 
 
 class _Entered(NamedTuple):
@@ -125,7 +125,7 @@ class _Entered(NamedTuple):
 
 class _Measuring:
     def __init__(self, schema: dict[str, Any]) -> None:
-        self.total = self.once = self.repeated = self.per_byte = self.patterns = 0
+        self.total = self.once = self.repeated = self.patterns = 0
         self.recursive = False
         try:
             specification = specification_with(schema.get("$schema", ""), DRAFT202012)
@@ -140,9 +140,10 @@ class _Measuring:
         self._schema = schema
         self._work: dict[int, tuple[int, list[int]]] = {}
 
-    def visit(self, schema: object, resolver: Resolver[Any], path: _Path, weight: int) -> None:
+    def visit(self, schema: object, resolver: Resolver[Any], path: _Path, weight: int) -> int:
+        """Count the schema's steps. Returns those for each byte of a string."""
         if not isinstance(schema, dict):
-            return
+            return 0
         if "$id" in schema or "id" in schema:
             resolver = resolver.in_subresource(self._specification.create_resource(schema))
         if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
@@ -153,13 +154,19 @@ class _Measuring:
             work = self._work[id(schema)] = _options_work(schema), _patterns_work(schema)
         self._count(weight, weight * (1 + work[0]), path)
         self.patterns += weight * len(work[1])
-        self.per_byte += weight * sum(work[1])
+        per_byte, in_one_field = weight * sum(work[1]), 0
         for part, step in _parts(schema):
-            self.visit(part, resolver, path if step is None else (*path, step), weight)
+            steps = self.visit(part, resolver, path if step is None else (*path, step), weight)
+            if step is not None and step.startswith("."):
+                # A byte is in one of the named fields only.
+                in_one_field = max(in_one_field, steps)
+            else:
+                per_byte += steps
         for keyword in _REFERENCES:
             if isinstance(ref := schema.get(keyword), str):
                 for target, inner in self._targets(keyword, ref, resolver):
-                    self._enter(target, inner, path, weight)
+                    per_byte += self._enter(target, inner, path, weight)
+        return per_byte + in_one_field
 
     def _count(self, weight: int, steps: int, path: _Path) -> None:
         self.total += weight
@@ -169,16 +176,17 @@ class _Measuring:
         if self.total > MAX_SUBSCHEMAS:
             raise TooCostly(f"it has more than {MAX_SUBSCHEMAS:,} subschemas, each reference counted in full")
 
-    def _enter(self, target: object, resolver: Resolver[Any], path: _Path, weight: int) -> None:
+    def _enter(self, target: object, resolver: Resolver[Any], path: _Path, weight: int) -> int:
         for depth, entered in enumerate(self._entered):
             if entered.schema is target:
                 self.recursive = True
                 for passed in self._entered[depth:]:
                     _note_return(passed, path[len(passed.at) :])
-                return
+                return 0
         self._entered.append(_Entered(target, path, []))
-        self.visit(target, resolver, path, weight)
+        per_byte = self.visit(target, resolver, path, weight)
         self._entered.pop()
+        return per_byte
 
     def _targets(self, keyword: str, ref: str, resolver: Resolver[Any]) -> list[tuple[Any, Resolver[Any]]]:
         try:
