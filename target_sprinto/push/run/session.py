@@ -13,7 +13,6 @@ from datetime import datetime
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import ApiError, Outcome
 from target_sprinto.push.protocol.lifecycle import (
     Event,
     Finish,
@@ -105,8 +104,8 @@ class RunSession:
         try:
             with self.run_phase.unless_aborted():
                 session = self._opening.wait(self._interrupted)
-        except ApiError as failure:
-            if failure.outcome is Outcome.NOT_PERFORMED:
+        except errors.ApiError as failure:
+            if failure.outcome is errors.Outcome.NOT_PERFORMED:
                 self._transition(Event.CREATE_DID_NOT_HAPPEN)
             raise
         opened = self._opened(session)
@@ -263,7 +262,7 @@ class RunSession:
         with suppress(errors.RunEnded):
             try:
                 session = self._opening.resolve(deadline)
-            except ApiError:
+            except errors.ApiError:
                 self._transition(Event.CREATE_DID_NOT_HAPPEN)
             except Exception:  # noqa: BLE001 - reported as unknown: `abort` must report an outcome
                 log.warning("Could not determine whether the session was opened.")
