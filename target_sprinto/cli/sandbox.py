@@ -220,7 +220,7 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
             env={
                 name: value
                 for name, value in os.environ.items()
-                if not name.startswith(environment.PREFIX) or name in environment.NOT_SETTINGS
+                if not name.startswith(environment.PREFIX) or name == f"{environment.PREFIX}LOGLEVEL"
             },
             input=messages,
             stdout=subprocess.PIPE,

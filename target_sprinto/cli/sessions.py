@@ -51,7 +51,6 @@ from target_sprinto.receipts.document import Receipt
 from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.receipts.receipt_file import require_writable
-from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.error_hints import how_to_discard
 from target_sprinto.singer.mapping.map_check import require_expressions
@@ -210,7 +209,7 @@ def apply_(
     session: str,
     config: tuple[str, ...],
     receipt: Path | None,
-    public_keys: list[PublicKey],
+    public_keys: list[signing.PublicKey],
     *,
     unverified: bool,
 ) -> None:

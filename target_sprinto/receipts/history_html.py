@@ -10,12 +10,11 @@ from importlib import metadata
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history
 from target_sprinto.receipts.folder import PastRun
-from target_sprinto.receipts.history import Series
 from target_sprinto.receipts.receipt_html import HEADLINES, fill, table, text
 
 
 def render(
-    series: Sequence[Series],
+    series: Sequence[history.Series],
     period: tuple[datetime, datetime, timedelta],
     *,
     integrity: str,
@@ -50,7 +49,7 @@ def render(
     )
 
 
-def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime, no_gap: str) -> str:
+def _section(one: history.Series, gaps: Sequence[str], since: datetime, until: datetime, no_gap: str) -> str:
     runs = [run for run in one.runs if since <= run.ended_at <= until]
     applied = [run for run in one.applied if run in runs]
     summary = f"Applied by {pluralize(len(applied), 'run')}" + (

@@ -7,7 +7,6 @@ repeats the receipt's outcome, times and counts, so that a check can name the fi
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import importlib
 import json
@@ -155,7 +154,7 @@ def _statement(
         read = msgspec.json.decode(signed, type=_Envelope)
         payload = base64.b64decode(read.payload, validate=True)
         signatures = [base64.b64decode(one.sig, validate=True) for one in read.signatures]
-    except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         raise SignatureInvalid(f"{path} is not a valid envelope.") from None
     message = pre_authentication_encoding(payload)
     signers = (key for key in public_keys if any(keys().is_signed(key, message, one) for one in signatures))

@@ -13,7 +13,6 @@ from target_sprinto.push.run.result import RunResult
 from target_sprinto.push.text import pluralize
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.receipts import document as receipt
-from target_sprinto.receipts.document import COMPLETE
 from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
 from target_sprinto.receipts.run_info import unsent
 
@@ -27,7 +26,7 @@ class ReceiptVerifier(OfflineRun):
 
     def __init__(self, document: receipt.Receipt, interrupted: InterruptCheck) -> None:
         """Raises ReceiptUnusable if the run has not ended, or failed before it made a page."""
-        self._complete = document.outcome in COMPLETE
+        self._complete = document.outcome in receipt.COMPLETE
         if document.outcome == "unfinished" or not (self._complete or document.pages):
             raise ReceiptUnusable("The receipt's run made no page to compare an input with.")
         super().__init__(interrupted)

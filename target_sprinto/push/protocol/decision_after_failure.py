@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 
 from target_sprinto.push import errors
-from target_sprinto.push.errors import ApiError, Outcome
 
 RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
 """Definitely not performed, and may succeed next time: for GETs and POSTs."""
@@ -14,12 +13,12 @@ RETRYABLE_GET = (*RETRYABLE, errors.ResponseLost)
 """A GET is also retried if it is in doubt."""
 
 
-def is_in_doubt(failure: ApiError) -> bool:
+def is_in_doubt(failure: errors.ApiError) -> bool:
     """Whether a call may have been performed, so that this is checked before the call is repeated.
 
     A redirect is not checked: its sender is between this run and Sprinto, and would redirect the check, too.
     """
-    return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, errors.Redirected)
+    return failure.outcome is errors.Outcome.IN_DOUBT and not isinstance(failure, errors.Redirected)
 
 
 class NextStep(enum.Enum):
@@ -36,7 +35,7 @@ class NextStep(enum.Enum):
 
 
 def next_step_after(
-    failure: ApiError, *, items: int, compressed: bool, proven: bool, keeps_rejects: bool
+    failure: errors.ApiError, *, items: int, compressed: bool, proven: bool, keeps_rejects: bool
 ) -> NextStep:
     """What to do next with a page that was not accepted.
 

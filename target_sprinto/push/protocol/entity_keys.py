@@ -22,7 +22,7 @@ def entity_key(values: Sequence[object]) -> tuple[object, ...] | None:
         return None
     return tuple(
         [
-            value if type(value) is str and len(value) <= _LONG else _in_few_bytes(comparable(value))
+            value if type(value) is str and len(value) <= _LONG else in_few_bytes(comparable(value))
             for value in values
         ]
     )
@@ -47,13 +47,14 @@ def comparable(value: object) -> object:
     return value
 
 
-def _in_few_bytes(form: object) -> object:
-    """A comparable form, or its digest: keys are in memory until their page is accepted.
+def in_few_bytes(form: object) -> object:
+    """A key or a part of one, or its digest if it is long: keys are in memory until their page is accepted.
 
     A list of numbers takes many times the memory of its JSON.
     """
-    if isinstance(form, tuple) or (isinstance(form, str) and len(form) > _LONG):
-        return blake2b(repr(form).encode(errors="surrogatepass"), digest_size=16).digest()
+    text = repr(form)
+    if len(text) > _LONG:
+        return blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
     return form
 
 

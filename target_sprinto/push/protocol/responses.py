@@ -7,7 +7,7 @@ field that a decision needs, if missing or of the wrong type, is an `UnexpectedR
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
@@ -205,7 +205,7 @@ def _decode(operation: Operation[_T], body: bytes) -> _T:
             f"{action} Sprinto's response had {len(body):,} bytes; up to {_MAX_DECODED_BYTES:,} are read."
         )
     try:
-        result = operation.response.decode(body)
+        return operation.response.decode(body)
     except msgspec.ValidationError as problem:
         # msgspec names types and the field's path, never a value.
         raise _undocumented(
@@ -216,7 +216,6 @@ def _decode(operation: Operation[_T], body: bytes) -> _T:
             f"{action} Sprinto's response was not JSON.",
             "Check any proxy or gateway between this machine and Sprinto.",
         ) from None
-    return result
 
 
 def _reports_rejection(body: bytes) -> bool:
@@ -315,7 +314,10 @@ def _meaning(status: int, retry_after: float | None) -> tuple[type[errors.ApiErr
 
 
 def details_of(body: bytes) -> tuple[dict[str, object], ...]:
-    """A rejection's details, from `error.details[]` or `validation_errors[]`; it is not documented which."""
+    """A rejection's details, from `error.details[]` or `validation_errors[]`; it is not documented which.
+
+    Only the first thousand: a page has at most a hundred records.
+    """
     if len(body) > _MAX_DECODED_BYTES:
         return ()
     try:
@@ -326,11 +328,7 @@ def details_of(body: bytes) -> tuple[dict[str, object], ...]:
         return ()
     error = response.get("error")
     listed = [error.get("details") if isinstance(error, dict) else None, response.get("validation_errors")]
-    return objects(entry for entries in listed if isinstance(entries, list) for entry in entries)
-
-
-def objects(entries: Iterable[object]) -> tuple[dict[str, object], ...]:
-    """The first thousand of a response's errors that are objects: a page has at most a hundred records."""
+    entries = (entry for one in listed if isinstance(one, list) for entry in one)
     return tuple(islice((entry for entry in entries if isinstance(entry, dict)), 1000))
 
 

@@ -114,8 +114,7 @@ class ConflictResolver:
 
     def describe(self) -> str:
         """The session in the way according to the activity log, in a clause."""
-        blocker = self._find()
-        return self._named(blocker)
+        return self._named(self._find())
 
     def error(self, blocker: ActiveSession | None, why: str = "") -> SessionConflict:
         """An error that names the session in the way, `why` the run does not proceed, and what to do."""

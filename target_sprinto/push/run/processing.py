@@ -9,7 +9,6 @@ from http import HTTPStatus
 from math import inf
 
 from target_sprinto.push import errors
-from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
@@ -83,7 +82,7 @@ def _settled(
     for seconds in timings.poll_intervals():
         if not settling.remaining():
             break
-        asked_to_wait = (isinstance(failure, ApiError) and failure.retry_after) or 0.0
+        asked_to_wait = (isinstance(failure, errors.ApiError) and failure.retry_after) or 0.0
         if asked_to_wait > settling.remaining():
             break
         sleep_before(settling, max(seconds, asked_to_wait))

@@ -13,7 +13,6 @@ from datetime import datetime
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import ApiError, Outcome
 from target_sprinto.push.protocol.lifecycle import (
     Event,
     Finish,
@@ -93,7 +92,8 @@ class RunSession:
         if self._open is not None:
             if with_a_page:
                 self._open.queue.raise_failure()
-            self._keep_alive(self._open, with_a_page=with_a_page)
+            if self._open.keep_alive.is_due:
+                self._keep_alive(self._open, with_a_page=with_a_page)
 
     def _open_session(self) -> _OpenSession:
         options = self._options
@@ -104,8 +104,8 @@ class RunSession:
         try:
             with self.run_phase.unless_aborted():
                 session = self._opening.wait(self._interrupted)
-        except ApiError as failure:
-            if failure.outcome is Outcome.NOT_PERFORMED:
+        except errors.ApiError as failure:
+            if failure.outcome is errors.Outcome.NOT_PERFORMED:
                 self._transition(Event.CREATE_DID_NOT_HAPPEN)
             raise
         opened = self._opened(session)
@@ -137,8 +137,6 @@ class RunSession:
 
     def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
         """Keep the session from expiring while nothing is sent: send the current page, or read the status."""
-        if not opened.keep_alive.is_due:
-            return
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
             opened.keep_alive.page_sent()
             self.put(page)
@@ -158,11 +156,20 @@ class RunSession:
         opened.queue.close()
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
-        self._options.require_expected(sender.staged.accepted)
+        pages = sender.staged
+        self._options.require_expected(pages.accepted)
         limit = self._options.timeouts.processing
-        retry_policy = replace(self._retry_policy, retry_seconds=limit)
-        staged = StagedSession.of(sender.staged, retry_policy, self._interrupted, opened.keep_alive.interval)
-        quiet_seconds = self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
+        staged = StagedSession(
+            self._client,
+            pages.session_id,
+            pages.accepted,
+            replace(self._retry_policy, retry_seconds=limit),
+            self._interrupted,
+            pages.on_count_mismatch,
+            opened.keep_alive.interval,
+            has_resent=pages.has_resent,
+        )
+        quiet_seconds = self._client.timings.quiet_period if pages.late_copy_possible else 0.0
         with processing_limits_retries():
             with self.run_phase.unless_aborted():
                 if self._options.finish is Finish.APPLY:
@@ -178,7 +185,7 @@ class RunSession:
                 return self._end(RunOutcome.HELD, self._expires_at(status), only_from=Phase.OPEN)
             response = Closing(staged, self._transition).apply(limit)
             try:
-                wait_until_processed(staged, response, limit, sender.staged.settled_at)
+                wait_until_processed(staged, response, limit, pages.settled_at)
             except errors.CountMismatch:
                 self._end(RunOutcome.APPLIED)
                 raise
@@ -255,7 +262,7 @@ class RunSession:
         with suppress(errors.RunEnded):
             try:
                 session = self._opening.resolve(deadline)
-            except ApiError:
+            except errors.ApiError:
                 self._transition(Event.CREATE_DID_NOT_HAPPEN)
             except Exception:  # noqa: BLE001 - reported as unknown: `abort` must report an outcome
                 log.warning("Could not determine whether the session was opened.")
@@ -290,9 +297,8 @@ class RunSession:
     def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
         if self._open is None:
             return RunResult(outcome, None, {}, 0, expires_at, sentence)
-        staged = self._open.sender.staged
-        accepted = dict(staged.accepted)
-        return RunResult(outcome, self._open.session.id, accepted, staged.pages, expires_at, sentence)
+        pages = self._open.sender.staged
+        return RunResult(outcome, pages.session_id, dict(pages.accepted), pages.pages, expires_at, sentence)
 
     def _transition(self, event: Event) -> None:
         self._options.observer.on_phase(self.run_phase.move(event))

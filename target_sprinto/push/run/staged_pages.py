@@ -11,7 +11,6 @@ from math import inf
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
@@ -62,7 +61,7 @@ class StagedPages:
         self.accepted += page.counts
         self.pages += 1
 
-    def resolve(self, pages: Sequence[Page], loss: ApiError, *, after_stale: bool) -> list[bool]:
+    def resolve(self, pages: Sequence[Page], loss: errors.ApiError, *, after_stale: bool) -> list[bool]:
         """Whether each page in doubt was staged. No other page may be in flight.
 
         `after_stale`: all were lost on stale connections, so those sent again are confirmed soon afterwards.
@@ -147,7 +146,7 @@ class StagedPages:
             ):
                 raise errors.RunEnded("The run has ended.")
 
-    def _stable_counts(self, loss: ApiError, interval: float) -> tuple[dict[str, int], bool]:
+    def _stable_counts(self, loss: errors.ApiError, interval: float) -> tuple[dict[str, int], bool]:
         """The counts that two statuses show, and True; those of the last one, and False, if none agree.
 
         Less than was accepted, or than another status showed, is a replica that lags, unless it lasts for

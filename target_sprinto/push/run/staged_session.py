@@ -21,7 +21,6 @@ from target_sprinto.push.protocol.lifecycle import (
 from target_sprinto.push.protocol.responses import STATUS, SessionStatus
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.expired_session import is_known_latest
-from target_sprinto.push.run.staged_pages import StagedPages
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import (
@@ -72,22 +71,6 @@ class StagedSession:
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
     _noted_expiry = False
-
-    @classmethod
-    def of(
-        cls, pages: StagedPages, retry_policy: RetryPolicy, interrupted: InterruptCheck, keep_alive: float
-    ) -> StagedSession:
-        """The session of pages that were all accepted. `keep_alive` is in seconds."""
-        return cls(
-            pages.client,
-            pages.session_id,
-            pages.accepted,
-            retry_policy,
-            interrupted,
-            pages.on_count_mismatch,
-            keep_alive,
-            has_resent=pages.has_resent,
-        )
 
     @cached_property
     def grace(self) -> InterruptCheck:

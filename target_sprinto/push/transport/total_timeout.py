@@ -133,11 +133,6 @@ class _TotalTimeoutConnection(_Connection):
             self._discard_unsent()
             raise
 
-    @property
-    def _may_be_stale(self) -> bool:
-        # A proxy may have forwarded the request before its side of the connection ended.
-        return not self._is_new and self.proxy is None
-
     def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's own
         if self._body_follows:
             # http.client sends the head separately: one more step on both sides, and one more moment at which
@@ -174,8 +169,10 @@ class _TotalTimeoutConnection(_Connection):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _limit_response(self, kind: type[_TimeLimitedResponse]) -> None:
+        # A proxy may have forwarded the request before its side of the connection ended.
+        may_be_stale = not self._is_new and self.proxy is None
         # http.client's hook for another response class, called once for each response.
-        response = partial(kind, until=self._until, may_be_stale=self._may_be_stale)
+        response = partial(kind, until=self._until, may_be_stale=may_be_stale)
         self.response_class = cast("type[HTTPResponse]", response)
 
     def _deadline(self) -> float:

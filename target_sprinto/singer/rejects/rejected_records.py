@@ -11,7 +11,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ import msgspec
 
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
 from target_sprinto.push.errors import RunEnded
+from target_sprinto.push.protocol.entity_keys import in_few_bytes
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.find_rejects import Reject
 from target_sprinto.push.protocol.pages import Item, Page
@@ -34,8 +34,6 @@ MAX_RESPONSE_BYTES = 1_000_000
 _MAX_PROBLEMS = 100_000
 """Of all records, each counted once; after that, only the first one of a record is kept."""
 
-_LONG_KEY = 100
-"""Characters."""
 _KINDS_SHOWN = 3
 _ROOM = 120
 """Characters of a message that list them."""
@@ -305,11 +303,8 @@ class RejectedRecords:
 
 
 def _entity(entity_type: str, key: object) -> tuple[str, object]:
-    """What identifies an entity. A long key is replaced by a digest: it may have megabytes."""
-    text = repr(key)
-    if len(text) > _LONG_KEY:
-        key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
-    return entity_type, key
+    """What identifies an entity."""
+    return entity_type, in_few_bytes(key)
 
 
 def _places(rejects: Sequence[Rejected]) -> list[Position]:

@@ -55,7 +55,7 @@ class EntitySchema:
             given = msgspec.convert(rules, _Rules)
             self._cost = schema_limits.cost_of(given.schema)
             self._compiled = _compile(given.schema)
-        except (ValueError, jsonschema_rs.ValidationError):
+        except (ValueError, schema_limits.TooCostly):
             raise SettingsError(
                 f"`entity_schemas.{shown(entity_type)}` must be"
                 ' {"key": [field], "schema": {JSON Schema}}, without references to other documents'

@@ -24,8 +24,8 @@ from target_sprinto.singer.settings.settings import SCHEMA, Settings
 OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
 """The settings that are needed to reach Sprinto."""
 
-_ALTERNATIVES = (("api_key", "api_key_file"), ("region", "api_url"))
-"""Pairs of settings of which one is set instead of the other."""
+_INSTEAD_OF = {"api_key": "api_key_file", "api_key_file": "api_key", "region": "api_url", "api_url": "region"}
+"""Settings of which one is set instead of the other."""
 
 _ROOM = 200
 """Characters of a warning that list variables."""
@@ -57,12 +57,7 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_dotenv(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are `given`, and those of `.env` that they leave open. Raises SettingsError."""
-    decided = {
-        other
-        for pair in _ALTERNATIVES
-        for name, other in (pair, reversed(pair))
-        if given.get(name) is not None
-    }
+    decided = [other for name, other in _INSTEAD_OF.items() if given.get(name) is not None]
     return {**environment.from_dotenv(known, decided), **given}
 
 

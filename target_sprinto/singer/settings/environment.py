@@ -23,7 +23,6 @@ from target_sprinto.singer.settings import settings_checks
 PREFIX = "TARGET_SPRINTO_"
 
 _MAX_BYTES = 1_000_000
-NOT_SETTINGS = frozenset({f"{PREFIX}LOGLEVEL"})
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "0", "no", "off"), False
 )
@@ -71,7 +70,7 @@ def unread(
                 yield variable
 
 
-def from_dotenv(known: Mapping[str, Any], decided: Iterable[str] = ()) -> dict[str, Any]:
+def from_dotenv(known: Mapping[str, Any], decided: Iterable[str]) -> dict[str, Any]:
     """The settings of `.env` in the working folder, if there is one, but for those that are `decided`.
 
     Raises SettingsError. No other user may have write access to it, which decides where the records go.
