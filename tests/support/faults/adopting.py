@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
-from tests.support.faults.expectation import DISCARDED, UNCONFIRMED, UNSEEN
+from tests.support.faults.expectation import DISCARDED, PROCESSED, UNCONFIRMED, UNSEEN
 from tests.support.faults.invalid_responses import MISHAPS
 from tests.support.sandbox import Fault, Reset
 
@@ -27,8 +27,10 @@ def adopting(traffic: Traffic) -> Iterator[Cell]:
         for operation, words in asked.items():
             unknown = UNSEEN if operation == "activity" else UNCONFIRMED.temporary
             for name in FINAL:
+                # A replica that does not know the run's own session yet.
+                lags = operation == "status" and name == "404"
                 for often, times, expected in (
-                    ("once", 1, DISCARDED.temporary),
+                    ("once", 1, PROCESSED if lags else DISCARDED.temporary),
                     ("permanently", FOR_GOOD, unknown),
                 ):
                     refused = Fault(operation, times=times, effect=MISHAPS[name].effect(operation))
