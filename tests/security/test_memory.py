@@ -178,7 +178,7 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
     "four stream maps of a stream": (
         lambda: iter([columns(14_000)]),
         {"stream_maps": {f"m{number}": {"__source__": "people", "x": "'a'"} for number in range(3)}},
-        "for all stream maps of a run",
+        "more than some 30,000 fields",
     ),
     "a schema that changes all the time": (
         lambda: (columns(6_000, prefix=f"v{number}") for number in range(30)),
