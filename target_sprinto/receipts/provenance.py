@@ -25,16 +25,16 @@ def provenance_of(given: Mapping[str, str]) -> Provenance:
     """The setting `provenance`, the known environment variables, this machine and its user."""
     try:
         # Not `getpass.getuser`, which believes the environment.
-        user = pwd.getpwuid(os.getuid()).pw_name
+        user = _name(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         # A container may run under a user id that has no name.
-        user = str(os.getuid())
+        user = None
     named = {variable: _name(os.environ.get(variable)) for variable in VARIABLES}
     return Provenance(
         dict(given),
         {variable: value for variable, value in named.items() if value is not None},
         _name(socket.gethostname()),
-        _name(user) or str(os.getuid()),
+        user or str(os.getuid()),
     )
 
 

@@ -38,7 +38,7 @@ def lock(directory: Path) -> None:
     except BlockingIOError:
         raise DataUnusable(f"{directory} is in use by another sandbox") from None
     except OSError:
-        # This file system has no locks, or not for folders (NFS).
+        # This file system does not support locks, or not on folders (NFS).
         os.close(folder)
 
 

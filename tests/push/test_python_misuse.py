@@ -177,10 +177,10 @@ def test_leaving_the_block_of_a_run_that_another_thread_has_aborted_is_an_error(
     assert states(sandbox, integration_id) == ["cancelled"]
 
 
-def test_abort_by_another_thread_after_the_close_does_not_hide_that_it_is_applied(
-    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
-) -> None:
-    sandbox.configure(integration_id, processing_seconds=0.5)
+def abort_once_closing(
+    run: Run, sandbox: FaultySandbox, integration_id: str
+) -> tuple[threading.Thread, list[RunResult]]:
+    """Start a thread that aborts the run once its close has arrived; it appends the result."""
     results: list[RunResult] = []
 
     def watch() -> None:
@@ -188,9 +188,17 @@ def test_abort_by_another_thread_after_the_close_does_not_hide_that_it_is_applie
             time.sleep(0.01)
         results.append(run.abort())
 
-    run = client.run()
     watcher = threading.Thread(target=watch)
     watcher.start()
+    return watcher, results
+
+
+def test_abort_by_another_thread_after_the_close_does_not_hide_that_it_is_applied(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    sandbox.configure(integration_id, processing_seconds=0.5)
+    run = client.run()
+    watcher, results = abort_once_closing(run, sandbox, integration_id)
     with run:
         run.push("people", [{"id": 1}])
     watcher.join()
@@ -205,16 +213,8 @@ def test_abort_by_another_thread_discards_if_the_close_in_flight_is_not_performe
 ) -> None:
     refused = Respond(status, {"Retry-After": "1"})
     sandbox.inject(Fault("close", integration_id=integration_id, effect=refused, pause=0.5))
-    results: list[RunResult] = []
-
-    def watch() -> None:
-        while not any(seen.operation == "close" for seen in sandbox.requests(integration_id)):
-            time.sleep(0.01)
-        results.append(run.abort())
-
     run = client.run()
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    watcher, results = abort_once_closing(run, sandbox, integration_id)
     with pytest.raises(RunEnded, match="was discarded"), run:
         run.push("people", [{"id": 1}])
     watcher.join()

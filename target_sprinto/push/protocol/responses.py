@@ -170,8 +170,8 @@ CLOSE = Operation("closing the session", "/sessions/{}/close", HTTPStatus.ACCEPT
 INTEGRATION = Operation(
     "reading the integration's status", "/status", HTTPStatus.OK, Decoder(IntegrationStatus)
 )
-_REJECTION = Decoder(_Rejection)
 ACTIVITY = Operation("reading the activity log", "/activity", HTTPStatus.OK, Decoder(ActivityPage))
+_REJECTION = Decoder(_Rejection)
 
 
 def parse_response(

@@ -123,10 +123,11 @@ class SessionOpener:
         self._lost_at = time.monotonic()
         try:
             found = self._find_in_log(self._retry_policy, self._client.timings.max_count_lag)
+            status = None
             if found is not None:
                 # Replicas may not know it yet.
                 self._client.opened(found.id)
-            status = self._client.session_status(found.id, self._retry_policy) if found else None
+                status = self._client.session_status(found.id, self._retry_policy)
         except ApiError as failure:
             # A GET that was definitely not performed does not resolve the create.
             sentence = textwrap.shorten(failure.message.partition(". ")[0].rstrip("."), 120, placeholder=" …")

@@ -71,7 +71,7 @@ def wait_until_processed(
 def _settled(
     staged: StagedSession, equal: SessionStatus, settled_at: float, watch: ProcessingWatch
 ) -> SessionStatus:
-    """The status once no late copy is expected any more, or `equal`, the first, if there is no later one."""
+    """A later status whose counts differ; `equal`, the first one, if none came until `settled_at`."""
     timings, once = staged.client.timings, staged.retry_policy.once()
     left = max(0.0, settled_at - time.monotonic())
     settling = Deadline(left, staged.interrupted)

@@ -13,7 +13,9 @@ from target_sprinto.push.text import quoted
 from target_sprinto.singer.mapping.entity_types import is_named
 
 MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
-_REMOVED = (None, "__NULL__")
+REMOVED = (None, "__NULL__")
+"""The rules of a field that is not sent; Meltano cannot pass null."""
+
 GIVEN = frozenset({"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"})
 """Names that the SDK defines for every expression, besides the record's fields and its functions."""
 
@@ -33,7 +35,7 @@ class MapRule:
     def fields(self) -> dict[str, str | None]:
         """The expression of each target field; None if the field is removed."""
         return {
-            field: None if rule in _REMOVED else rule
+            field: None if rule in REMOVED else rule
             for field, rule in self.options.items()
             if field not in MAP_OPTIONS
         }

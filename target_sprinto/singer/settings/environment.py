@@ -80,12 +80,13 @@ def from_dotenv(known: Mapping[str, Any], decided: Iterable[str]) -> dict[str, A
     own: dict[str, str] = {}
     # Values are taken literally: references to other variables are not expanded.
     for name, value, (text, line), invalid in parse_stream(io.StringIO(_read(path))):
-        if name and value is not None:
-            if _is_own(name) and name not in ignored:
-                own[name] = value
-        elif _is_own(name) if name else invalid and PREFIX in text.upper():
+        if not (_is_own(name) if name else invalid and PREFIX in text.upper()):
+            continue
+        if not name or value is None:
             number = line + text[: -len(text.lstrip())].count("\n")
             raise SettingsError(f"{path}, line {number} is not NAME=value, or its quote is not closed")
+        if name not in ignored:
+            own[name] = value
     if read := own.keys() & {f"{PREFIX}{name.upper()}" for name in known}:
         log.info("Settings are read from %s: %s.", path, ", ".join(sorted(read)))
     return from_environment(known, own)

@@ -18,7 +18,7 @@ from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.text import LONGEST_NAME
 from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.input.messages import is_finite
-from target_sprinto.singer.mapping.map_rules import MAP_OPTIONS
+from target_sprinto.singer.mapping.map_rules import MAP_OPTIONS, REMOVED
 
 if TYPE_CHECKING:  # The SDK's dependency, not ours.
     from jsonschema.exceptions import ValidationError
@@ -91,7 +91,7 @@ def _meant_option(part: str, rule: object) -> str:
         return ""
     if options:
         return f"did you mean `{options[0]}`?"
-    is_field = rule in (None, "__NULL__") or not re.fullmatch("__.+__", part)
+    is_field = rule in REMOVED or not re.fullmatch("__.+__", part)
     return "" if is_field else f"the options are {', '.join(sorted(MAP_OPTIONS))}"
 
 
