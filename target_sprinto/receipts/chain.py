@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
-from target_sprinto.receipts.document import BEGIN, FORMAT_NUMBER, Receipt
+from target_sprinto.receipts.document import FORMAT_NUMBER, Receipt
 
 log = logging.getLogger(__name__)
 
@@ -78,15 +78,6 @@ def head_of(content: bytes) -> Head | None:
         return msgspec.json.decode(start + b"}", type=Head) if more and FORMAT_NUMBER.match(start) else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def may_be_one(path: Path) -> bool:
-    """Whether a file may be a receipt, even a damaged one: it begins like one, or cannot be read."""
-    try:
-        with path.open("rb") as opened:
-            return BEGIN.startswith(opened.read(len(BEGIN)))
-    except OSError:
-        return True
 
 
 class Link(NamedTuple):

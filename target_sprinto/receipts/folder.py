@@ -19,7 +19,6 @@ from target_sprinto.receipts.chain import (
     Pipeline,
     broken_links,
     head_of,
-    may_be_one,
     pipeline_of,
     receipt_files,
 )
@@ -28,7 +27,10 @@ from target_sprinto.receipts.errors import ChainBroken, ReceiptUnusable
 
 
 class PastRun(NamedTuple):
-    """A run that ended, according to its receipt, without its pages. `accepted` is ``{entity_type: int}``."""
+    """A run that ended, according to its receipt, without its pages.
+
+    `applied` is ``{entity_type: int}``: empty unless its outcome is `applied`.
+    """
 
     path: Path
     sha256: str
@@ -38,7 +40,7 @@ class PastRun(NamedTuple):
     error: str | None
     count_mismatch: str
     ended_at: datetime
-    accepted: dict[str, int]
+    applied: dict[str, int]
     rejects: int
     signed_by: str | None
 
@@ -91,11 +93,11 @@ def read_folder(
     found, links = ReceiptFolder(), []
     for file in sorted(receipt_files(path)):
         check()
-        if not may_be_one(file):
-            found.others += 1
-            continue
         try:
             content = document.read_bytes(file)
+            if not document.BEGIN.startswith(content[: len(document.BEGIN)]):
+                found.others += 1
+                continue
             head = head_of(content)
             if head is not None and _is_unfinished(file, head):
                 document.parse(file, content)
@@ -154,6 +156,7 @@ def _past_run(path: Path, sha256: str, checked: CheckedReceipt) -> PastRun:
     receipt, signer = checked
     # Not checked: the receipt's own claim, if it has an envelope at all.
     claimed = receipt.signed_by if signing.envelope_path(path).exists() else None
+    types = receipt.entity_types if receipt.outcome == "applied" else []
     ended_at = parse_time(receipt.ended_at)
     if ended_at is None:
         raise ReceiptUnusable(f"{path} does not say when its run ended.")
@@ -166,7 +169,7 @@ def _past_run(path: Path, sha256: str, checked: CheckedReceipt) -> PastRun:
         receipt.error or (CountMismatch.code if receipt.count_mismatch else None),
         receipt.count_mismatch,
         ended_at,
-        {one.entity_type: one.accepted for one in receipt.entity_types if one.accepted},
+        {one.entity_type: one.accepted for one in types if one.accepted},
         len(receipt.rejects),
         signer or claimed,
     )

@@ -22,15 +22,16 @@ _RUNS_SHOWN = 5
 
 
 class Series(NamedTuple):
-    """Runs of one pipeline, oldest first; `applied` are those that applied records of the entity type.
-
-    `entity_type` is empty if none was ever applied.
-    """
+    """Runs of one pipeline, oldest first. `entity_type` is empty if none was ever applied."""
 
     pipeline: Pipeline
     entity_type: str
     runs: list[PastRun]
-    applied: list[PastRun]
+
+    @property
+    def applied(self) -> list[PastRun]:
+        """The runs that applied records of the entity type."""
+        return [run for run in self.runs if self.entity_type in run.applied]
 
     @property
     def name(self) -> str:
@@ -45,13 +46,11 @@ def series_of(runs: Iterable[PastRun]) -> list[Series]:
     pipelines: defaultdict[Pipeline, list[PastRun]] = defaultdict(list)
     for run in runs:
         pipelines[run.pipeline].append(run)
-    return [series for pipeline in sorted(pipelines) for series in _series(pipeline, pipelines[pipeline])]
-
-
-def _series(pipeline: Pipeline, runs: list[PastRun]) -> Iterator[Series]:
-    applied = [run for run in runs if run.outcome == "applied"]
-    for name in sorted({name for run in applied for name in run.accepted}) or [""]:
-        yield Series(pipeline, name, runs, [run for run in applied if name in run.accepted])
+    return [
+        Series(pipeline, name, runs)
+        for pipeline, runs in sorted(pipelines.items())
+        for name in sorted({name for run in runs for name in run.applied}) or [""]
+    ]
 
 
 def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
@@ -61,7 +60,7 @@ def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
     ]
     for one in series:
         last, ended = one.applied[-1] if one.applied else None, one.runs[-1]
-        counts = [str(run.accepted[one.entity_type]) for run in one.applied[: -_RUNS_SHOWN - 1 : -1]]
+        counts = [str(run.applied[one.entity_type]) for run in one.applied[: -_RUNS_SHOWN - 1 : -1]]
         rows.append(
             (
                 one.name,
@@ -103,7 +102,8 @@ def openmetrics(series: Sequence[Series], now: datetime) -> str:
 
     A run in the future, by a wrong clock, does not count: it would hide that later ones fail.
     """
-    series = [one._replace(runs=_past(one.runs, now), applied=_past(one.applied, now)) for one in series]
+    latest = now + CLOCK_SKEW
+    series = [one._replace(runs=[run for run in one.runs if run.ended_at <= latest]) for one in series]
     applied = [(_labels(one, entity_type=one.entity_type), one.applied[-1]) for one in series if one.applied]
     pipelines = {one.pipeline: one for one in series if one.runs}.values()
     families: list[tuple[str, str, list[tuple[dict[str, str], float]]]] = [
@@ -115,7 +115,7 @@ def openmetrics(series: Sequence[Series], now: datetime) -> str:
         (
             "last_applied_records",
             "How many records of the entity type that run applied.",
-            [(labels, run.accepted[labels["entity_type"]]) for labels, run in applied],
+            [(labels, run.applied[labels["entity_type"]]) for labels, run in applied],
         ),
         (
             "last_applied_rejects",
@@ -146,10 +146,6 @@ def _labels(one: Series, **more: str) -> dict[str, str]:
 def _escaped(labels: Mapping[str, str]) -> str:
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
     return ",".join(f'{name}="{value.translate(escapes)}"' for name, value in labels.items())
-
-
-def _past(runs: Iterable[PastRun], now: datetime) -> list[PastRun]:
-    return [run for run in runs if run.ended_at - now <= CLOCK_SKEW]
 
 
 def _age(span: timedelta) -> str:

@@ -50,8 +50,8 @@ def render(
 
 
 def _section(one: history.Series, gaps: Sequence[str], since: datetime, until: datetime, no_gap: str) -> str:
-    runs = [run for run in one.runs if since <= run.ended_at <= until]
-    applied = [run for run in one.applied if run in runs]
+    one = one._replace(runs=[run for run in one.runs if since <= run.ended_at <= until])
+    runs, applied = one.runs, one.applied
     summary = f"Applied by {pluralize(len(applied), 'run')}" + (
         f", last {history.minute(applied[-1].ended_at)}" if applied else ""
     )
@@ -61,7 +61,7 @@ def _section(one: history.Series, gaps: Sequence[str], since: datetime, until: d
     shown = table(
         "When:tight, Outcome, Records applied:number, Rejected (all types):number",
         (
-            (history.minute(run.ended_at), _outcome(run, kind), _applied(run, kind), run.rejects)
+            (history.minute(run.ended_at), _outcome(run, kind), run.applied.get(kind, 0), run.rejects)
             for run in runs
         ),
         "No run ended in this period.",
@@ -73,12 +73,8 @@ def _section(one: history.Series, gaps: Sequence[str], since: datetime, until: d
     )
 
 
-def _applied(run: PastRun, entity_type: str) -> int:
-    return run.accepted.get(entity_type, 0) if run.outcome == "applied" else 0
-
-
 def _outcome(run: PastRun, entity_type: str) -> str:
-    if run.outcome == "applied" and entity_type not in run.accepted:
+    if run.outcome == "applied" and entity_type not in run.applied:
         return "Applied, none of this type"
     return HEADLINES[run.outcome][1] + (f" [{run.error}]" if run.error else "")
 
