@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from target_sprinto.sandbox.options import EntityRules, compiled
+from target_sprinto.sandbox.options import EntityRules
 from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import Entities
@@ -21,39 +21,33 @@ _ANY_OBJECT = jsonschema_rs.validator_for({"type": "object"})
 _UNKNOWN = jsonschema_rs.validator_for(False)  # noqa: FBT003 - the schema that allows nothing
 
 
-class Validator:
-    """Validates records by the JSON Schemas of their types; a type without a schema accepts any object.
+def find_errors(
+    entities: Entities, rules: Mapping[str, EntityRules], readings: Readings
+) -> list[tuple[dict[str, Any], str]]:
+    """List the errors, `{entity_type, index, field, issue}` (Sprinto: Pushing Entities Data).
 
-    An unknown type accepts any object or nothing, depending on the reading.
+    Each is returned with the rule that is broken. An unknown type accepts any object or nothing, depending on
+    the reading.
     """
-
-    def __init__(self, rules: Mapping[str, EntityRules]) -> None:
-        self._schemas = {entity_type: compiled(rule.schema or {}) for entity_type, rule in rules.items()}
-
-    def errors(self, entities: Entities, readings: Readings) -> list[tuple[dict[str, Any], str]]:
-        """List the errors, `{entity_type, index, field, issue}` (Sprinto: Pushing Entities Data).
-
-        Each is returned with the rule that is broken.
-        """
-        others = _ANY_OBJECT if readings.unknown_entity_types == "accepted" else _UNKNOWN
-        found: list[tuple[dict[str, Any], str]] = []
-        before = 0
-        for entity_type, records in entities.items():
-            schema = self._schemas.get(entity_type, others)
-            known = schema is not _UNKNOWN
-            offset = readings.index_base + (before if readings.index_within == "page" else 0)
-            for position, record in enumerate(records):
-                entity = _entity(record)
-                for error in (schema if isinstance(entity, dict) else _ANY_OBJECT).iter_errors(entity):
-                    shown = {
-                        "entity_type": entity_type,
-                        "index": position + offset,
-                        "field": _field(error),
-                        "issue": error.message if known else f"Unknown entity type {entity_type!r}",
-                    }
-                    found.append((shown, error.kind.name if known else "unknown entity type"))
-            before += len(records)
-        return found if readings.all_errors else found[:1]
+    others = _ANY_OBJECT if readings.unknown_entity_types == "accepted" else _UNKNOWN
+    found: list[tuple[dict[str, Any], str]] = []
+    before = 0
+    for entity_type, records in entities.items():
+        schema = rules[entity_type].validator if entity_type in rules else others
+        known = schema is not _UNKNOWN
+        offset = readings.index_base + (before if readings.index_within == "page" else 0)
+        for position, record in enumerate(records):
+            entity = _entity(record)
+            for error in (schema if isinstance(entity, dict) else _ANY_OBJECT).iter_errors(entity):
+                shown = {
+                    "entity_type": entity_type,
+                    "index": position + offset,
+                    "field": _field(error),
+                    "issue": error.message if known else f"Unknown entity type {entity_type!r}",
+                }
+                found.append((shown, error.kind.name if known else "unknown entity type"))
+        before += len(records)
+    return found if readings.all_errors else found[:1]
 
 
 def _entity(record: msgspec.Raw) -> object:

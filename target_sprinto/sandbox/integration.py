@@ -14,7 +14,7 @@ from http import HTTPStatus
 from operator import itemgetter
 from typing import Any, Literal
 
-from target_sprinto.sandbox.entities import Validator, put_in_place
+from target_sprinto.sandbox.entities import find_errors, put_in_place
 from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.request_body import MAX_ITEMS, Page
@@ -61,7 +61,6 @@ class Integration:
         self.now = 0.0
         self.changed = False
         self._admitted: deque[float] = deque()
-        self._validator = Validator(options.entities)
         self._outcomes = deque(options.processing_outcomes)
 
     def advance(self, now: float) -> None:
@@ -139,7 +138,8 @@ class Integration:
         """Accept a page as a whole, or reject it as a whole with 400 (Sprinto: Pushing Entities Data)."""
         if page.items > MAX_ITEMS:
             raise Refused(413, f"The page has {page.items} records; {MAX_ITEMS} are allowed")
-        found = [] if self.options.light else self._validator.errors(page.entities, self.options.readings)
+        options = self.options
+        found = [] if options.light else find_errors(page.entities, options.entities, options.readings)
         if found:
             self._note_rejected(session, found)
             errors = [error for error, _ in found]

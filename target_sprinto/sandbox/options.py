@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,29 +19,28 @@ from target_sprinto.sandbox.readings import Readings
 ProcessingOutcome = Literal["processed", "failed"]
 
 
-def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """As `entity_schemas` reads the same file: formats count, and nothing is fetched."""
-    return jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
-
-
-class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """How the sandbox validates an entity type (Sprinto: Ingestion; each account defines its schemas).
 
     `key` names the fields that identify an entity when applying upserts; without it `id` does, and without
-    that the entity's entire bytes. `schema` is a JSON Schema for every record of the type.
-    Raises ValueError for an invalid schema.
+    that the entity's entire bytes. `schema` is a JSON Schema for every record of the type; without it any
+    object is accepted. Raises ValueError for an invalid schema.
     """
 
     key: tuple[str, ...] | None = None
     schema: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.schema is not None:
-            try:
-                compiled(self.schema)
-            except jsonschema_rs.ValidationError as problem:
-                # Its `str` contains the whole schema, over many lines.
-                raise ValueError(problem.message) from None
+        try:
+            _ = self.validator
+        except jsonschema_rs.ValidationError as problem:
+            # Its `str` contains the whole schema, over many lines.
+            raise ValueError(problem.message) from None
+
+    @cached_property
+    def validator(self) -> jsonschema_rs.Validator:
+        """As `entity_schemas` reads the same file: formats count, and nothing is fetched."""
+        return jsonschema_rs.validator_for(self.schema or {}, validate_formats=True, offline=True)
 
 
 class RateLimit(msgspec.Struct, frozen=True):

@@ -41,18 +41,13 @@ def session_body(session: Session, now: float) -> dict[str, Any]:
 
 def _shown_counts(session: Session, now: float) -> dict[str, int]:
     """Count the accepted records by entity type, without pages that the counts do not show yet."""
-    counts = Counter(session.accepted_by_entity)
-    for shows_at, page in session.unshown:
-        if shows_at > now:
-            counts.subtract(page)
-    return {entity_type: count for entity_type, count in counts.items() if count}
+    hidden = sum((Counter(page) for shows_at, page in session.unshown if shows_at > now), Counter[str]())
+    return dict(Counter(session.accepted_by_entity) - hidden)
 
 
 def _without_the_last_page(session: Session, counts: dict[str, int]) -> dict[str, int]:
     """The counts as they were before the page accepted last."""
-    stale = Counter(counts)
-    stale.subtract(session.last_page)
-    return {entity_type: count for entity_type, count in stale.items() if count > 0}
+    return dict(Counter(counts) - Counter(session.last_page))
 
 
 def close_body(session: Session, integration: Integration) -> dict[str, Any]:
