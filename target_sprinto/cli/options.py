@@ -14,13 +14,11 @@ import click
 from target_sprinto.console import colours, examples, interrupted_early
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.responses import SESSION_ID
-from target_sprinto.push.transport.background import interruptibly
 from target_sprinto.receipts import signing
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.settings import config_input
 from target_sprinto.singer.settings.settings import Settings
 
-_T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., object])
 
 OK = click.style("OK", "green")
@@ -88,8 +86,3 @@ def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, ApiClie
     with process_signals.ended_by(lambda early: report_error(interrupted_early(early))):
         settings = config_input.read_needed(config, (*config_input.OF_THE_CLIENT, *needed))
     return settings, config_input.client_of(settings)
-
-
-def interruptible(call: Callable[[], _T]) -> _T:
-    """Make a call that a signal interrupts."""
-    return interruptibly(call, process_signals.check)

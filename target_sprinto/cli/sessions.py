@@ -18,7 +18,6 @@ from target_sprinto.cli.options import (
     command,
     config_option,
     configured,
-    interruptible,
     json_option,
     path_option,
     public_key_option,
@@ -45,7 +44,7 @@ from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.text import format_counts, printable, short, shown
-from target_sprinto.push.transport.background import Deadline, grace_period
+from target_sprinto.push.transport.background import Deadline, grace_period, interruptibly
 from target_sprinto.receipts import signing
 from target_sprinto.receipts.document import Receipt
 from target_sprinto.receipts.errors import ReceiptUnusable
@@ -99,7 +98,7 @@ def _require_receipt_possible(settings: Settings) -> None:
 def _read(call: Callable[[RetryPolicy], _T], retry_seconds: float = _CHECK_SECONDS) -> _T:
     """The result of a read. No setting limits its retries: it is for a person or a monitor."""
     try:
-        return interruptible(lambda: call(RetryPolicy(_CHECK_SECONDS, retry_seconds)))
+        return interruptibly(lambda: call(RetryPolicy(_CHECK_SECONDS, retry_seconds)), process_signals.check)
     except Throttled as failure:
         wait = f"{failure.retry_after:.10g} s" if failure.retry_after else "a minute"
         failure.advise(f"Run it again in {wait}.")
@@ -294,7 +293,8 @@ def _confirmed_counts(client: ApiClient, session: str) -> dict[str, int]:
         err=True,
     )
     # `sys.stdin` is None if stdin is closed.
-    if interruptible(lambda: sys.stdin.readline() if sys.stdin else "").strip() != session:
+    typed = interruptibly(lambda: sys.stdin.readline() if sys.stdin else "", process_signals.check)
+    if typed.strip() != session:
         raise ConfigError("That is not the session's id: nothing was done.")
     return counts
 
