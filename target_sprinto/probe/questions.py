@@ -1,4 +1,4 @@
-"""The questions of a probe, in order. `conclusions.py` interprets the responses.
+"""The questions of a probe, in order. `report.py` interprets the responses.
 
 Nineteen requests if nothing goes wrong; more only if counts lag, or if an invalid record is accepted and has
 to be made invalid in another way.
@@ -74,8 +74,8 @@ class _Questions:
     """The questions, one method for each, in the order in which they are asked."""
 
     def __init__(self, client: ApiClient, session: ProbedSession, examples: Sequence[Example]) -> None:
-        self.evidence = Evidence(tuple(example.entity_type for example in examples), session.reference)
-        self.evidence.lag = client.timings.max_count_lag
+        types = tuple(example.entity_type for example in examples)
+        self.evidence = Evidence(types, session.reference, lag=client.timings.max_count_lag)
         self._client = client
         self._session = session
         self._examples = examples

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.probe.about_rejections import read_faults
-from target_sprinto.probe.conclusions import read_findings
 from target_sprinto.probe.evidence import Evidence, PushAttempt, RawResponse, StatusSnapshot
 from target_sprinto.probe.examples import (
     INVALID_AT,
@@ -17,7 +16,7 @@ from target_sprinto.probe.examples import (
     InvalidPage,
     invalid_pages,
 )
-from target_sprinto.probe.report import render_json, render_table
+from target_sprinto.probe.report import read_findings, render_json, render_table
 
 SECRET = "s3cr3t"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
