@@ -31,17 +31,15 @@ class ReceiptVerifier(OfflineRun):
             raise ReceiptUnusable("The receipt's run made no page to compare an input with.")
         super().__init__(interrupted)
         self._receipt = document
-        self._gathered = 0
         self._digests = EntityDigests()
         self._made = 0
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record. Raises ReceiptDiffers with the first page that differs, or Matched."""
-        self._gathered += 1
         super().add_valid(entity_type, body, origin, key)
         pages = self._receipt.pages
         size = pages[self._made].entities if self._made < len(pages) else 1
-        if self._gathered == size:
+        if self._builder.added - self._digests.counts.total() == size:
             super().flush()
 
     def flush(self) -> None:
@@ -82,7 +80,6 @@ class ReceiptVerifier(OfflineRun):
             )
 
     def _look_at(self, page: Page) -> None:
-        self._gathered -= len(page.items)
         self._digests.add(page)
         here = unsent(page)
         if page.number > len(self._receipt.pages):
