@@ -48,17 +48,13 @@ class Number(click.FloatRange):
         return number
 
 
-def _read_public_keys(_context: click.Context, _option: click.Parameter, value: tuple[Path, ...]) -> object:
-    return [signing.keys().read_public(one) for one in value]
-
-
 def public_key_option(purpose: str) -> Callable[[_F], _F]:
     """The keys that may have signed a receipt: several after a change of key."""
     return path_option(
         "--public-key",
         "public_keys",
         multiple=True,
-        callback=_read_public_keys,
+        callback=lambda _context, _option, paths: [signing.keys().read_public(path) for path in paths],
         help=f"{purpose} signed with this key (PEM); repeat it to allow several keys.",
     )
 

@@ -23,18 +23,9 @@ from target_sprinto.cli.options import (
     public_key_option,
     session_id,
 )
+from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import cut_off, read_events
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import (
-    ConfigError,
-    CountMismatch,
-    Interrupted,
-    NotDiscarded,
-    ProcessingTimeout,
-    SessionEnded,
-    SprintoError,
-    Throttled,
-)
 from target_sprinto.push.protocol.responses import count_of
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.retries import RetryPolicy
@@ -99,7 +90,7 @@ def _read(call: Callable[[RetryPolicy], _T], retry_seconds: float = _CHECK_SECON
     """The result of a read. No setting limits its retries: it is for a person or a monitor."""
     try:
         return interruptibly(lambda: call(RetryPolicy(_CHECK_SECONDS, retry_seconds)), process_signals.check)
-    except Throttled as failure:
+    except errors.Throttled as failure:
         wait = f"{failure.retry_after:.10g} s" if failure.retry_after else "a minute"
         failure.advise(f"Run it again in {wait}.")
         raise
@@ -183,12 +174,12 @@ def discard(session: str, config: tuple[str, ...]) -> None:
     result = discard_session(client, session, status.expiry, deadline)
     if result.state is None:
         hint = how_to_discard(session, lasting(config))
-        raise NotDiscarded(result.sentence, hint, temporary=result.temporary)
+        raise errors.NotDiscarded(result.sentence, hint, temporary=result.temporary)
     if not result.is_discarded:
         hint = "`sprintoctl activity` shows what happened to it."
         if result.state == "expired":
             hint = "Until another session is opened, `sprintoctl apply` can still apply it."
-        raise SessionEnded(result.sentence, hint)
+        raise errors.SessionEnded(result.sentence, hint)
     click.echo(result.sentence)
 
 
@@ -224,7 +215,7 @@ def apply_(
         )
     settings, client = configured(config, "on_count_mismatch", *_TIMEOUTS)
     check = process_signals.check
-    document = read_checked(receipt, public_keys).receipt if receipt else None
+    document = read_checked(receipt, public_keys)[0] if receipt else None
     if document:
         _require_held(document, session, settings)
         counts = {one.entity_type: one.accepted for one in document.entity_types if one.accepted}
@@ -237,7 +228,7 @@ def apply_(
     held = HeldSession(staged, timeouts.processing)
     try:
         held.apply()
-    except SprintoError as failure:
+    except errors.SprintoError as failure:
         _advise(failure, how_to_discard(session, lasting(config)), close_sent=held.close_sent)
         raise
     # Under `on_count_mismatch: apply` they may differ from the receipt's, whose names alone are shown.
@@ -250,17 +241,17 @@ def apply_(
         click.echo("The run's input had no STATE: none is printed.", err=True)
 
 
-def _advise(failure: SprintoError, to_discard: str, *, close_sent: bool) -> None:
+def _advise(failure: errors.SprintoError, to_discard: str, *, close_sent: bool) -> None:
     """Replace the hint with one for this command: a new run opens another session, not this one again."""
-    if isinstance(failure, SessionEnded):
+    if isinstance(failure, errors.SessionEnded):
         failure.temporary = False
         failure.hint = "Run the pipeline again. An expired session is applied only if none was opened since."
-    elif isinstance(failure, CountMismatch):
+    elif isinstance(failure, errors.CountMismatch):
         again = "Run" if close_sent else f"{to_discard} Then run"
         failure.hint = f"{again} the pipeline again; if it persists, ask Sprinto's support."
-    elif close_sent and isinstance(failure, Interrupted | ProcessingTimeout):
+    elif close_sent and isinstance(failure, errors.Interrupted | errors.ProcessingTimeout):
         failure.hint = "Run the same command again: it resumes, and then prints the receipt's STATE."
-        if isinstance(failure, ProcessingTimeout):
+        if isinstance(failure, errors.ProcessingTimeout):
             failure.hint += " Raise `processing_timeout_seconds` if this happens often."
 
 
@@ -295,7 +286,7 @@ def _confirmed_counts(client: ApiClient, session: str) -> dict[str, int]:
     # `sys.stdin` is None if stdin is closed.
     typed = interruptibly(lambda: sys.stdin.readline() if sys.stdin else "", process_signals.check)
     if typed.strip() != session:
-        raise ConfigError("That is not the session's id: nothing was done.")
+        raise errors.ConfigError("That is not the session's id: nothing was done.")
     return counts
 
 

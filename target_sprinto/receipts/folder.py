@@ -12,16 +12,7 @@ from typing import NamedTuple
 from target_sprinto.push.errors import CountMismatch, SprintoError
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.text import pluralize, printable
-from target_sprinto.receipts import document, signing
-from target_sprinto.receipts.chain import (
-    Head,
-    Link,
-    Pipeline,
-    broken_links,
-    head_of,
-    pipeline_of,
-    receipt_files,
-)
+from target_sprinto.receipts import chain, document, signing
 from target_sprinto.receipts.consistency import contradiction
 from target_sprinto.receipts.errors import ChainBroken, ReceiptUnusable
 
@@ -34,7 +25,7 @@ class PastRun(NamedTuple):
 
     path: Path
     sha256: str
-    pipeline: Pipeline
+    pipeline: chain.Pipeline
     run: str
     outcome: document.ReceiptOutcome
     error: str | None
@@ -60,27 +51,20 @@ class ReceiptFolder:
         return f"{pluralize(self.receipts, 'receipt')}, {files}"
 
 
-class CheckedReceipt(NamedTuple):
-    """A receipt, and the id of the key that signed it if the signature was checked."""
+def read_checked(
+    path: Path, public_keys: Sequence[signing.PublicKey], content: bytes | None = None
+) -> tuple[document.Receipt, str | None]:
+    """A receipt, and the id of the key that signed it if there are keys to check that with.
 
-    receipt: document.Receipt
-    signer: str | None
-
-
-def read_checked(path: Path, public_keys: Sequence[signing.PublicKey]) -> CheckedReceipt:
-    """Read a receipt. Raises if it is damaged or contradicts itself.
-
-    If there are keys, also raises if it is not signed with one of them.
+    `content` is the file's, if it has been read. Raises if the receipt is damaged, contradicts itself, or is
+    not signed with one of the keys.
     """
-    return _checked(path, document.read_bytes(path), public_keys)
-
-
-def _checked(path: Path, content: bytes, public_keys: Sequence[signing.PublicKey]) -> CheckedReceipt:
+    content = document.read_bytes(path) if content is None else content
     signer = signing.require_signed(path, content, public_keys) if public_keys else None
     receipt = document.parse(path, content)
     if wrong := contradiction(receipt, str(path)):
         raise wrong
-    return CheckedReceipt(receipt, signer)
+    return receipt, signer
 
 
 def read_folder(
@@ -91,26 +75,26 @@ def read_folder(
     Raises OSError if the folder cannot be listed.
     """
     found, links = ReceiptFolder(), []
-    for file in sorted(receipt_files(path)):
+    for file in sorted(chain.receipt_files(path)):
         check()
         try:
             content = document.read_bytes(file)
             if not document.BEGIN.startswith(content[: len(document.BEGIN)]):
                 found.others += 1
                 continue
-            head = head_of(content)
+            head = chain.head_of(content)
             if head is not None and _is_unfinished(file, head):
                 document.parse(file, content)
                 found.unfinished += 1
                 continue
             digest = hashlib.sha256(content).hexdigest()
             if head is not None:
-                links.append(Link(printable(file.name), digest, head))
-            found.runs.append(_past_run(file, digest, _checked(file, content, public_keys)))
+                links.append(chain.Link(printable(file.name), digest, head))
+            found.runs.append(_past_run(file, digest, *read_checked(file, public_keys, content)))
         except SprintoError as problem:
             found.problems.append(str(problem))
         found.receipts += 1
-    broken = [*broken_links(links), *_orphans(path)]
+    broken = [*chain.broken_links(links), *_orphans(path)]
     found.problems += [f"{problem} [{ChainBroken.code}]" for problem in broken]
     return found
 
@@ -146,14 +130,13 @@ def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
     return sorted(own, key=lambda run: run.ended_at), [*differing.values()]
 
 
-def _is_unfinished(path: Path, head: Head) -> bool:
+def _is_unfinished(path: Path, head: chain.Head) -> bool:
     """Whether its run is in progress or was killed: the receipt is not in the chain, and not signed."""
     ended = head.number is not None or head.ended_at is not None
     return head.outcome == "unfinished" and not ended and not signing.envelope_path(path).exists()
 
 
-def _past_run(path: Path, sha256: str, checked: CheckedReceipt) -> PastRun:
-    receipt, signer = checked
+def _past_run(path: Path, sha256: str, receipt: document.Receipt, signer: str | None) -> PastRun:
     # Not checked: the receipt's own claim, if it has an envelope at all.
     claimed = receipt.signed_by if signing.envelope_path(path).exists() else None
     types = receipt.entity_types if receipt.outcome == "applied" else []
@@ -163,7 +146,7 @@ def _past_run(path: Path, sha256: str, checked: CheckedReceipt) -> PastRun:
     return PastRun(
         path,
         sha256,
-        pipeline_of(receipt),
+        chain.pipeline_of(receipt),
         receipt.run,
         receipt.outcome,
         receipt.error or (CountMismatch.code if receipt.count_mismatch else None),

@@ -131,11 +131,11 @@ class ReceiptFile:
             if found.keys() >= set(entity_types):
                 break
             try:
-                types = read_checked(path, public_keys).receipt.entity_types
+                receipt, _ = read_checked(path, public_keys)
             except SprintoError as problem:
                 log.warning("%s This receipt is ignored.", problem)
                 continue
-            for one in types:
+            for one in receipt.entity_types:
                 if one.accepted:
                     found.setdefault(one.entity_type, Applied(one.accepted, path.name))
         return found

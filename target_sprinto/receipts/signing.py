@@ -18,16 +18,7 @@ import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.receipts import document as receipts
-from target_sprinto.receipts.errors import (
-    CountsForged,
-    EnvelopeOfAnother,
-    OutcomeForged,
-    ReceiptForged,
-    ReceiptKeyUnusable,
-    ReceiptUnsigned,
-    SignatureInvalid,
-    TimesForged,
-)
+from target_sprinto.receipts import errors
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -57,7 +48,7 @@ def keys() -> Any:  # noqa: ANN401 - a module
     try:
         return importlib.import_module("target_sprinto.receipts.keys")
     except ModuleNotFoundError as missing:
-        raise ReceiptKeyUnusable(
+        raise errors.ReceiptKeyUnusable(
             f"Signatures need {missing.name!r}, which is not installed.",
             "Install it with: pip install 'target-sprinto[sign]'",
         ) from None
@@ -104,7 +95,7 @@ def require_signed(path: Path, content: bytes, public_keys: Sequence[PublicKey])
     try:
         signed = envelope_path(path).read_bytes()
     except OSError as problem:
-        raise ReceiptUnsigned(
+        raise errors.ReceiptUnsigned(
             f"{path} has no signature: {path.name}.dsse cannot be read ({private_files.reason(problem)}).",
             "Keep a receipt and its envelope together; a run signs if `receipt_key_file` is set.",
         ) from None
@@ -114,23 +105,23 @@ def require_signed(path: Path, content: bytes, public_keys: Sequence[PublicKey])
     document = receipts.parse(path, content)
     claimed = _predicate(document)
     if claimed["run"] != predicate.get("run"):
-        raise EnvelopeOfAnother(
+        raise errors.EnvelopeOfAnother(
             f"{envelope_path(path)} is the envelope of another receipt.",
             "Put each envelope beside the receipt that it is named after.",
         )
     changed = [name for name in claimed if claimed[name] != predicate.get(name)]
     where = f", in {' and '.join(f'`{name}`' for name in changed)}" if changed else ""
-    errors = {_FORGED.get(name, ReceiptForged) for name in changed}
-    error = errors.pop() if len(errors) == 1 else ReceiptForged
+    classes = {_FORGED.get(name, errors.ReceiptForged) for name in changed}
+    error = classes.pop() if len(classes) == 1 else errors.ReceiptForged
     raise error(f"{path} was changed after it was signed{where}.", "Do not trust it.")
 
 
-_FORGED: dict[str, type[ReceiptForged]] = {
-    "started_at": TimesForged,
-    "ended_at": TimesForged,
-    "accepted": CountsForged,
-    "outcome": OutcomeForged,
-    "exit_code": OutcomeForged,
+_FORGED: dict[str, type[errors.ReceiptForged]] = {
+    "started_at": errors.TimesForged,
+    "ended_at": errors.TimesForged,
+    "accepted": errors.CountsForged,
+    "outcome": errors.OutcomeForged,
+    "exit_code": errors.OutcomeForged,
 }
 
 
@@ -155,13 +146,13 @@ def _statement(
         payload = base64.b64decode(read.payload, validate=True)
         signatures = [base64.b64decode(one.sig, validate=True) for one in read.signatures]
     except (ValueError, RecursionError):
-        raise SignatureInvalid(f"{path} is not a valid envelope.") from None
+        raise errors.SignatureInvalid(f"{path} is not a valid envelope.") from None
     message = pre_authentication_encoding(payload)
     signers = (key for key in public_keys if any(keys().is_signed(key, message, one) for one in signatures))
     signer = next(signers, None) if read.payload_type == PAYLOAD_TYPE else None
     if signer is None:
         several = len(public_keys) > 1
-        raise SignatureInvalid(
+        raise errors.SignatureInvalid(
             f"The signature in {path} was not made with {'any of these keys' if several else 'this key'}.",
             f"Check that {'one' if several else f'key {keys().id_of(public_keys[0])}'} is the pipeline's, and"
             " that the envelope was not changed.",
@@ -173,6 +164,6 @@ def _statement(
             return keys().id_of(signer), digest, dict(statement["predicate"])
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         pass
-    raise SignatureInvalid(
+    raise errors.SignatureInvalid(
         f"{path} is signed by this key, but is not about a receipt that this version reads."
     )
