@@ -16,7 +16,7 @@ from typing import Any
 
 from target_sprinto.sandbox import snapshot
 from target_sprinto.sandbox.integration import Integration
-from target_sprinto.sandbox.operations import Call, Exchange
+from target_sprinto.sandbox.operations import Call, respond
 from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused, Reply
@@ -119,7 +119,7 @@ class Engine:
         try:
             integration.advance(self._now(integration))
             integration.admit()
-            return Exchange(call, integration).respond()
+            return respond(call, integration)
         finally:
             self._save_changes(integration)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 
-from target_sprinto.sandbox.options import EntityRules
-from target_sprinto.sandbox.readings import Readings
+from target_sprinto.sandbox.options import EntityRules, SandboxOptions
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import Entities
 
@@ -21,14 +19,13 @@ _ANY_OBJECT = jsonschema_rs.validator_for({"type": "object"})
 _UNKNOWN = jsonschema_rs.validator_for(False)  # noqa: FBT003 - the schema that allows nothing
 
 
-def find_errors(
-    entities: Entities, rules: Mapping[str, EntityRules], readings: Readings
-) -> list[tuple[dict[str, Any], str]]:
+def find_errors(entities: Entities, options: SandboxOptions) -> list[tuple[dict[str, Any], str]]:
     """List the errors, `{entity_type, index, field, issue}` (Sprinto: Pushing Entities Data).
 
     Each is returned with the rule that is broken. An unknown type accepts any object or nothing, depending on
     the reading.
     """
+    rules, readings = options.entities, options.readings
     others = _ANY_OBJECT if readings.unknown_entity_types == "accepted" else _UNKNOWN
     found: list[tuple[dict[str, Any], str]] = []
     before = 0
@@ -64,20 +61,18 @@ def _field(error: jsonschema_rs.ValidationError) -> str:
 
 
 def put_in_place(
-    applied: dict[str, dict[str, msgspec.Raw]],
-    pages: list[Entities],
-    rules: Mapping[str, EntityRules],
-    readings: Readings,
+    applied: dict[str, dict[str, msgspec.Raw]], pages: list[Entities], options: SandboxOptions
 ) -> None:
     """Apply pages, in order, to `applied`, according to the reading `apply`."""
-    if readings.apply == "replace":
+    how = options.readings.apply
+    if how == "replace":
         applied.update({entity_type: {} for page in pages for entity_type in page})
     for page in pages:
         for entity_type, records in page.items():
             table = applied.setdefault(entity_type, {})
-            fields = rules.get(entity_type, _NO_RULES).key or ("id",)
+            fields = options.entities.get(entity_type, _NO_RULES).key or ("id",)
             for record in records:
-                key = f"#{len(table)}" if readings.apply != "upsert" else _key(record, fields)
+                key = f"#{len(table)}" if how != "upsert" else _key(record, fields)
                 table[key] = record
 
 

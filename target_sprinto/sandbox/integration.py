@@ -138,8 +138,7 @@ class Integration:
         """Accept a page as a whole, or reject it as a whole with 400 (Sprinto: Pushing Entities Data)."""
         if page.items > MAX_ITEMS:
             raise Refused(413, f"The page has {page.items} records; {MAX_ITEMS} are allowed")
-        options = self.options
-        found = [] if options.light else find_errors(page.entities, options.entities, options.readings)
+        found = [] if self.options.light else find_errors(page.entities, self.options)
         if found:
             self._note_rejected(session, found)
             errors = [error for error, _ in found]
@@ -199,16 +198,15 @@ class Integration:
             session.retry_count += 1
 
     def _process(self, session: Session) -> None:
-        readings = self.options.readings
         if self._outcomes and self._outcomes.popleft() == "failed":
             self._move(session, "failure", "session_failed")
             session.last_error = "Processing failed"
-            if readings.failed_leaves == "first_page":
-                put_in_place(self.state.applied, session.pages[:1], self.options.entities, readings)
+            if self.options.readings.failed_leaves == "first_page":
+                put_in_place(self.state.applied, session.pages[:1], self.options)
             if session.retry_count == 0:
                 session.due = self.now + self.options.processing_seconds
         else:
-            put_in_place(self.state.applied, session.pages, self.options.entities, readings)
+            put_in_place(self.state.applied, session.pages, self.options)
             self._move(session, "success", "session_processed")
             session.last_error = None
 

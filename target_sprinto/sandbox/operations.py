@@ -11,10 +11,8 @@ import msgspec
 
 from target_sprinto.sandbox import response_bodies as bodies
 from target_sprinto.sandbox.integration import Integration
-from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused, Reply
 from target_sprinto.sandbox.request_body import parse_page, uncompressed
-from target_sprinto.sandbox.state import Session
 
 _T = TypeVar("_T")
 
@@ -23,11 +21,11 @@ Operation = Literal["create", "status", "push", "close", "integration_status", "
 
 @dataclass
 class Call:
-    """A request of the API; `body` is as sent."""
+    """A request of the API; `session_id` is empty unless it concerns a session. `body` is as sent."""
 
     operation: Operation
     integration_id: str
-    session_id: str | None
+    session_id: str
     headers: Mapping[str, str]
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -47,81 +45,78 @@ class _ActivityQuery(msgspec.Struct):
     page_size: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """A call and the integration that it is about: a method for each operation."""
+def respond(call: Call, integration: Integration) -> Reply:
+    """Act on a call. Raises Refused."""
+    return _ACTS[call.operation](call, integration)
 
-    call: Call
-    integration: Integration
 
-    def respond(self) -> Reply:
-        """Act on the call, or raise `Refused`."""
-        acts: dict[Operation, Callable[[], Reply]] = {
-            "create": self._create,
-            "status": self._status,
-            "push": self._push,
-            "close": self._close,
-            "integration_status": self._integration_status,
-            "activity": self._activity,
-        }
-        return acts[self.call.operation]()
+def _create(call: Call, integration: Integration) -> Reply:
+    session = integration.create(_body(call, integration, _CreateBody).client_reference_id)
+    return Reply(201, bodies.session_body(session, integration.now))
 
-    def _create(self) -> Reply:
-        session = self.integration.create(self._body(_CreateBody).client_reference_id)
-        return Reply(201, bodies.session_body(session, self.integration.now))
 
-    def _status(self) -> Reply:
-        session = self._session()
-        self.integration.look(session)
-        return Reply(200, bodies.status_body(session, self.integration))
+def _status(call: Call, integration: Integration) -> Reply:
+    session = integration.session(call.session_id)
+    integration.look(session)
+    return Reply(200, bodies.status_body(session, integration))
 
-    def _push(self) -> Reply:
-        session = self._session()
-        self.integration.open_for_pages(session)
-        try:
-            page = parse_page(self._uncompressed())
-            self.integration.stage(session, page)
-        except Refused as refused:
-            self.integration.note_rejected_page(session, refused)
-            raise
-        return Reply(202, bodies.ingest_body(session, page, self._readings))
 
-    def _close(self) -> Reply:
-        session = self._session()
-        wanted = self._body(_CloseBody).status
-        before = session.state
-        self.integration.close(session, wanted)
-        body = bodies.close_body(session, self.integration)
-        if self._readings.close_response_state == "active":
-            body["state"] = before
-        return Reply(202, body)
+def _push(call: Call, integration: Integration) -> Reply:
+    session = integration.session(call.session_id)
+    integration.open_for_pages(session)
+    try:
+        page = parse_page(_uncompressed(call, integration))
+        integration.stage(session, page)
+    except Refused as refused:
+        integration.note_rejected_page(session, refused)
+        raise
+    return Reply(202, bodies.ingest_body(session, page, integration.options.readings))
 
-    def _integration_status(self) -> Reply:
-        return Reply(200, bodies.integration_body(self.integration))
 
-    def _activity(self) -> Reply:
-        try:
-            query = msgspec.convert(dict(self.call.query), _ActivityQuery, strict=False)
-        except msgspec.ValidationError as error:
-            raise Refused(400, f"Bad query: {error}") from None
-        begin = query.since.timestamp() if query.since else float("-inf")
-        end = self.integration.now - self._readings.log_lag_seconds
-        events = [event for event in self.integration.state.events if begin <= event.at <= end]
-        return Reply(200, bodies.activity_body(events, query.page, query.page_size, self._readings))
+def _close(call: Call, integration: Integration) -> Reply:
+    session = integration.session(call.session_id)
+    wanted = _body(call, integration, _CloseBody).status
+    before = session.state
+    integration.close(session, wanted)
+    body = bodies.close_body(session, integration)
+    if integration.options.readings.close_response_state == "active":
+        body["state"] = before
+    return Reply(202, body)
 
-    @property
-    def _readings(self) -> Readings:
-        return self.integration.options.readings
 
-    def _session(self) -> Session:
-        return self.integration.session(self.call.session_id or "")
+def _integration_status(_: Call, integration: Integration) -> Reply:
+    return Reply(200, bodies.integration_body(integration))
 
-    def _uncompressed(self) -> bytes:
-        return uncompressed(self.call.body, self.call.headers, self._readings)
 
-    def _body(self, shape: type[_T]) -> _T:
-        """Read the body as `shape`; an empty one counts as `{}`."""
-        try:
-            return msgspec.json.decode(self._uncompressed() or b"{}", type=shape)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refused(400, f"Malformed body: {error}") from None
+def _activity(call: Call, integration: Integration) -> Reply:
+    readings = integration.options.readings
+    try:
+        query = msgspec.convert(dict(call.query), _ActivityQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused(400, f"Bad query: {error}") from None
+    begin = query.since.timestamp() if query.since else float("-inf")
+    end = integration.now - readings.log_lag_seconds
+    events = [event for event in integration.state.events if begin <= event.at <= end]
+    return Reply(200, bodies.activity_body(events, query.page, query.page_size, readings))
+
+
+_ACTS: dict[Operation, Callable[[Call, Integration], Reply]] = {
+    "create": _create,
+    "status": _status,
+    "push": _push,
+    "close": _close,
+    "integration_status": _integration_status,
+    "activity": _activity,
+}
+
+
+def _uncompressed(call: Call, integration: Integration) -> bytes:
+    return uncompressed(call.body, call.headers, integration.options.readings)
+
+
+def _body(call: Call, integration: Integration, shape: type[_T]) -> _T:
+    """Read the body as `shape`; an empty one counts as `{}`."""
+    try:
+        return msgspec.json.decode(_uncompressed(call, integration) or b"{}", type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, f"Malformed body: {error}") from None

@@ -93,7 +93,7 @@ class Server:
         return Call(
             operation=operation,
             integration_id=request.match_info["integration_id"],
-            session_id=request.match_info.get("session_id"),
+            session_id=request.match_info.get("session_id", ""),
             headers=request.headers.copy(),
             query=request.query,
         )
