@@ -162,9 +162,7 @@ def _facts(receipt: Receipt, checked_by: str | None) -> str:
     ]
     if session is not None:
         counts = session.accepted_records
-        counted = ", ".join(
-            f"{_figure(count)} {_isolated(name)}" for name, count in sorted((counts or {}).items())
-        )
+        counted = ", ".join(f"{count:,} {_isolated(name)}" for name, count in sorted((counts or {}).items()))
         facts += [
             (
                 "Session is",
@@ -228,7 +226,7 @@ def table(columns: str, rows: Iterable[Sequence[object]], empty: str, *, stacked
 
 
 def _cell(head: str, kind: str, value: object) -> str:
-    shown = text(_figure(value) if isinstance(value, int) else value or "-")
+    shown = text(f"{value:,}" if isinstance(value, int) else value or "-")
     if kind in {"code", "digest"}:
         shown = f'<code class="{kind}">{shown}</code>'
     return f'<td{_class(kind)} data-head="{escape(head)}">{shown}</td>'
@@ -253,12 +251,8 @@ def _class(kind: str) -> str:
     return f' class="{kind}"' if kind in {"number", "tight"} else ""
 
 
-def _figure(count: int) -> str:
-    return f"{count:,}"
-
-
 def _by_stream(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{_isolated(stream)} {_figure(count)}" for stream, count in counts.items())
+    return ", ".join(f"{_isolated(stream)} {count:,}" for stream, count in counts.items())
 
 
 def _extracted(stream: Stream) -> str:
