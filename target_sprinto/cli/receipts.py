@@ -11,15 +11,9 @@ from target_sprinto import private_files
 from target_sprinto.cli.options import OK, binary_option, command, config_option, public_key_option
 from target_sprinto.push.endpoint import REGIONS
 from target_sprinto.push.text import format_counts, pluralize, shown
-from target_sprinto.receipts import receipt_html, signing
+from target_sprinto.receipts import errors, receipt_html, signing
 from target_sprinto.receipts.chain import pipeline_of
 from target_sprinto.receipts.document import COMPLETE, Receipt
-from target_sprinto.receipts.errors import (
-    ChainBroken,
-    ReceiptDiffers,
-    ReceiptNotWritten,
-    ReceiptUnusable,
-)
 from target_sprinto.receipts.folder import count_mismatches, read_checked, read_folder
 from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.receipts.verifier import Matched, ReceiptVerifier
@@ -90,9 +84,9 @@ def _verify_folder(folder: Path, public_keys: list[PublicKey]) -> None:
     for line in (*found.problems, *count_mismatches(found.runs)):
         click.echo(line)
     if found.problems:
-        raise ChainBroken(f"{folder}: {pluralize(len(found.problems), 'problem')} in {found}.")
+        raise errors.ChainBroken(f"{folder}: {pluralize(len(found.problems), 'problem')} in {found}.")
     if not found.receipts:
-        raise ReceiptUnusable(f"{folder} contains no receipt of a run that ended ({found}).")
+        raise errors.ReceiptUnusable(f"{folder} contains no receipt of a run that ended ({found}).")
     click.echo(f"{OK}: {found}; none is missing between the first and the last.")
     if not public_keys:
         unsigned = sum(run.signed_by is None for run in found.runs)
@@ -106,7 +100,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
     target = SprintoTarget.from_cli(config, run=verifier)
     settings = target.settings
     if pipeline_of(document)[:2] != (settings.integration_id, settings.client_reference_prefix):
-        raise ReceiptUnusable(
+        raise errors.ReceiptUnusable(
             f"This receipt belongs to another pipeline: integration {document.integration_id!r}, reference"
             f" {document.reference!r}.",
             "Use the settings of its run.",
@@ -119,7 +113,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
         verifier.compare_rejects(target.rejects.in_receipt() if target.rejects else [])
     except Matched:
         pass
-    except ReceiptDiffers as difference:
+    except errors.ReceiptDiffers as difference:
         if not same_settings:
             difference.hint = f"The settings differ from the run's: that may explain it. {difference.hint}"
         raise
@@ -161,7 +155,7 @@ def receipt(receipt: Path, output: IO[bytes], public_keys: list[PublicKey], *, a
     except OSError as problem:
         if output.name in {"<stdout>", "-"}:
             raise
-        raise ReceiptNotWritten(
+        raise errors.ReceiptNotWritten(
             f"The report cannot be written to {shown(output.name)} ({private_files.reason(problem)}).",
             "Choose another file with -o.",
         ) from None
@@ -184,7 +178,7 @@ def keygen(name: str) -> None:
     except OSError as problem:
         if path == public:
             private.unlink()
-        raise ReceiptNotWritten(
+        raise errors.ReceiptNotWritten(
             f"The key cannot be written to {path} ({private_files.reason(problem)}).",
             "Choose another name; an existing key is never overwritten.",
         ) from None
