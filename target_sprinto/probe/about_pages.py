@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_sprinto.probe.evidence import Evidence, grown
+from target_sprinto.probe.evidence import Evidence
 from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
 
@@ -47,8 +47,7 @@ def _ingest_total(evidence: Evidence) -> Finding:
     fits = {
         "page": all(total == page.items for page, total in pages),
         "session": all(
-            page.accepted_before is not None and total == page.accepted_before + page.items
-            for page, total in pages
+            page.before.total is not None and total == page.before.total + page.items for page, total in pages
         ),
     }
     fitting = [name for name, fit in fits.items() if fit]
@@ -64,7 +63,8 @@ def _ingest_total(evidence: Evidence) -> Finding:
 
 def _counts_lag(evidence: Evidence) -> Finding:
     fatal = "every run would be discarded: its counts cannot be compared"
-    if reached(evidence.after_first).total is None:
+    first = reached(evidence.first)
+    if reached(first.after).total is None:
         raise NotShown("the status has no counts by entity type that can be read", fatal)
     if evidence.shown_after is None:
         raise NotShown(f"an accepted page was not counted within {evidence.lag:g} s", fatal)
@@ -83,7 +83,7 @@ def _repeated(evidence: Evidence) -> Finding:
     if not page.accepted:
         means = "records that a tap sends twice may be rejected"
         return no(f"the same page sent again got {page.response.status}", means)
-    counted = grown(evidence.after_first, evidence.after_repeated)
+    counted = page.grown
     if evidence.shown_after is None or counted not in {0, page.items}:
         raise NotShown(_NO_COUNTS)
     if counted:
@@ -111,7 +111,7 @@ def _parallel(evidence: Evidence) -> Finding:
     if not all(page.accepted for page in pages):
         responses = " and ".join(str(page.response.status) for page in pages)
         return no(f"two pages sent at once got {responses}", stay)
-    if grown(evidence.after_invalid, evidence.after_parallel) == sum(page.items for page in pages):
+    if pages[0].grown == sum(page.items for page in pages):
         means = "`max_parallel_pages` may be more than 1"
         return yes("two pages sent at once were accepted and counted", means)
     if not _repeated(evidence).value:

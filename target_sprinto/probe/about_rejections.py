@@ -120,7 +120,8 @@ _MEANS = "nothing for a run, which relies on the counts of records"
 
 
 def _batches(evidence: Evidence) -> Finding:
-    before, after = reached(evidence.before_invalid), reached(evidence.after_invalid)
+    after = reached(evidence.after_invalid)
+    before = evidence.invalid[0][1].before
     rejected = sum(pushed.rejected for _, pushed in evidence.invalid)
     if not rejected:
         raise NotShown("no invalid record was rejected")

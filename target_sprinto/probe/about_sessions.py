@@ -20,7 +20,7 @@ def _expiry(evidence: Evidence) -> Finding:
     if second > first:
         means = "the session stays open even if the tap is idle for long"
         return yes("reading the status extends the expiry", means)
-    page = evidence.after_first
+    page = evidence.first.after if evidence.first else None
     if page is not None and page.expires_at is not None and page.expires_at > second:
         means = "the session expires if the tap is idle for too long: only pages extend the expiry"
         return no("reading the status does not extend the expiry, a page does", means)

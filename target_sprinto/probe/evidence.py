@@ -38,12 +38,23 @@ class RawResponse:
 
 
 @dataclass(frozen=True)
+class StatusSnapshot:
+    """A status of the session; `total` counts accepted records. Values that it does not show are None."""
+
+    expires_at: datetime | None
+    total: int | None
+    batches: int | None
+    shows_reference: bool
+
+
+@dataclass
 class PushAttempt:
-    """A page and its response. `accepted_before` is the session's count at that time, or None."""
+    """A page and its response, and the statuses before it and after the wait for its counts."""
 
     items: int
-    accepted_before: int | None
     response: RawResponse
+    before: StatusSnapshot
+    after: StatusSnapshot | None = None
 
     @property
     def accepted(self) -> bool:
@@ -55,15 +66,12 @@ class PushAttempt:
         """Whether it was definitely not accepted."""
         return HTTPStatus.BAD_REQUEST <= self.response.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
-
-@dataclass(frozen=True)
-class StatusSnapshot:
-    """A status of the session; `total` counts accepted records. Values that it does not show are None."""
-
-    expires_at: datetime | None
-    total: int | None
-    batches: int | None
-    shows_reference: bool
+    @property
+    def grown(self) -> int | None:
+        """By how many records the session has grown meanwhile."""
+        if self.after is None or self.after.total is None or self.before.total is None:
+            return None
+        return self.after.total - self.before.total
 
 
 @dataclass
@@ -80,19 +88,14 @@ class Evidence:
     compressed: PushAttempt | None = None
     uncompressed: PushAttempt | None = None
     """The first page again, sent only if it was rejected compressed."""
-    after_first: StatusSnapshot | None = None
     shown_after: float | None = None
     """Seconds until the counts showed the first page; None if they did not."""
     repeated: PushAttempt | None = None
-    after_repeated: StatusSnapshot | None = None
     hinted: PushAttempt | None = None
     unknown_encoding: PushAttempt | None = None
-    before_invalid: StatusSnapshot | None = None
     invalid: list[tuple[InvalidPage, PushAttempt]] = field(default_factory=list)
     """Pages with invalid records, in the order of sending; all but the last were accepted."""
-    after_invalid: StatusSnapshot | None = None
     parallel: list[PushAttempt] = field(default_factory=list)
-    after_parallel: StatusSnapshot | None = None
     conflict: RawResponse | None = None
     """The response to a second create."""
     session_id: str = ""
@@ -118,9 +121,7 @@ class Evidence:
         sent = [page for page in alone if page is not None]
         return [*sent, *(pushed for _, pushed in self.invalid), *self.parallel]
 
-
-def grown(before: StatusSnapshot | None, after: StatusSnapshot | None) -> int | None:
-    """By how many records the session has grown between two statuses."""
-    if before is None or after is None or before.total is None or after.total is None:
-        return None
-    return after.total - before.total
+    @property
+    def after_invalid(self) -> StatusSnapshot | None:
+        """The status after the wait for the pages with invalid records."""
+        return self.invalid[-1][1].after if self.invalid else None

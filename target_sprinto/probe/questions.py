@@ -118,17 +118,14 @@ class _Questions:
             message = describe_rejection(page, refusal, self._fields.find)
             message.advise("Fix the example, then probe again.")
             raise message from None
-        self._latest, self.evidence.shown_after = self._session.look_until(
-            self._wanted(pushed), self._client.timings.max_count_lag
-        )
-        self.evidence.after_first = self._latest
+        self.evidence.shown_after = self._wait_for_counts(pushed, seconds=self._client.timings.max_count_lag)
 
     def _push_it_again(self) -> None:
         page = valid_page(self._examples)
         body, gzipped = page.encode(), self.evidence.uncompressed is None
         repeated = self._push(page, compressed(body), "gzip") if gzipped else self._push(page, body)
         self.evidence.repeated = repeated
-        self.evidence.after_repeated = self._wait_for_counts(repeated)
+        self._wait_for_counts(repeated)
 
     def _push_with_a_page_hint(self) -> None:
         page = valid_page(self._examples, times=2)
@@ -137,7 +134,7 @@ class _Questions:
     def _push_in_an_unknown_encoding(self) -> None:
         page = valid_page(self._examples)
         self.evidence.unknown_encoding = unknown = self._push(page, page.encode(), UNKNOWN_ENCODING)
-        self.evidence.before_invalid = self._wait_for_counts(*filter(None, (self.evidence.hinted, unknown)))
+        self._wait_for_counts(*filter(None, (self.evidence.hinted, unknown)))
 
     def _push_invalid_records(self) -> None:
         sent = self.evidence.invalid
@@ -148,7 +145,7 @@ class _Questions:
                 break
         # Together with the log, so that two connections are open when two pages are sent at once.
         events = self._session.start_reading_events()
-        self.evidence.after_invalid = self._wait_for_counts(*(pushed for _, pushed in sent))
+        self._wait_for_counts(*(pushed for _, pushed in sent))
         try:
             self.evidence.events = self._session.wait(events)
         except ApiError:
@@ -160,22 +157,25 @@ class _Questions:
         self.evidence.parallel = [
             self._pushed(page, response) for page, response in zip(pages, responses, strict=True)
         ]
-        self.evidence.after_parallel = self._wait_for_counts(*self.evidence.parallel)
+        self._wait_for_counts(*self.evidence.parallel)
 
-    def _wait_for_counts(self, *pages: PushAttempt) -> StatusSnapshot:
-        """The first status that shows these pages, or the last one before the time limit."""
-        lag = self.evidence.shown_after or 0.0
-        self._latest, _ = self._session.look_until(
-            self._wanted(*pages), max(self._client.timings.recheck_interval, 2 * lag)
-        )
-        return self._latest
+    def _wait_for_counts(self, *pages: PushAttempt, seconds: float | None = None) -> float | None:
+        """Note the first status that shows these pages, or the last one before the time limit.
 
-    def _wanted(self, *pages: PushAttempt) -> int | None:
+        Returns after how many seconds it was requested; None if it does not show them.
+        """
+        if seconds is None:
+            lag = self.evidence.shown_after or 0.0
+            seconds = max(self._client.timings.recheck_interval, 2 * lag)
         accepted = sum(page.items for page in pages if page.accepted)
-        return None if self._latest.total is None else self._latest.total + accepted
+        total = None if self._latest.total is None else self._latest.total + accepted
+        self._latest, shown_after = self._session.look_until(total, seconds)
+        for page in pages:
+            page.after = self._latest
+        return shown_after
 
     def _push(self, page: Page, body: bytes, encoding: str | None = None) -> PushAttempt:
         return self._pushed(page, self._session.push(body, encoding))
 
     def _pushed(self, page: Page, response: Response) -> PushAttempt:
-        return PushAttempt(len(page.items), self._latest.total, RawResponse.of(response))
+        return PushAttempt(len(page.items), RawResponse.of(response), before=self._latest)

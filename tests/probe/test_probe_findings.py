@@ -31,7 +31,6 @@ json_values = st.recursive(
     max_leaves=12,
 )
 responses = st.builds(RawResponse, st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500]), json_values)
-pages = st.builds(PushAttempt, st.integers(1, 4), st.none() | st.integers(0, 9), responses)
 status_reads = st.builds(
     StatusSnapshot,
     st.none() | st.just(NOW) | st.just(NOW + timedelta(seconds=2)),
@@ -39,6 +38,7 @@ status_reads = st.builds(
     st.none() | st.integers(0, 9),
     st.booleans(),
 )
+pages = st.builds(PushAttempt, st.integers(1, 4), responses, status_reads, st.none() | status_reads)
 events = st.lists(st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4), max_size=4)
 invalid = list(invalid_pages([Example("A", b'{"id":1}'), Example("B", b'{"id":2}')]))
 seen = st.builds(
@@ -48,17 +48,12 @@ seen = st.builds(
     idle=st.lists(status_reads, max_size=2),
     compressed=st.none() | pages,
     uncompressed=st.none() | pages,
-    after_first=st.none() | status_reads,
     shown_after=st.none() | st.floats(0, 30),
     repeated=st.none() | pages,
-    after_repeated=st.none() | status_reads,
     hinted=st.none() | pages,
     unknown_encoding=st.none() | pages,
-    before_invalid=st.none() | status_reads,
     invalid=st.lists(st.tuples(st.sampled_from(invalid), pages), max_size=3),
-    after_invalid=st.none() | status_reads,
     parallel=st.lists(pages, max_size=2),
-    after_parallel=st.none() | status_reads,
     conflict=st.none() | responses,
     session_id=st.sampled_from(["", "629ab55e"]),
     events=st.none() | events,
