@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from target_sprinto.probe.evidence import Evidence
+from target_sprinto.probe.evidence import Evidence, field_of, json_of
 from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
 
@@ -39,7 +39,7 @@ def _unknown_encoding(evidence: Evidence) -> Finding:
 
 def _ingest_total(evidence: Evidence) -> Finding:
     pages = [
-        (page, page.response.get("accepted_count_total"))
+        (page, field_of(json_of(page.response), "accepted_count_total"))
         for page in (evidence.first, evidence.repeated, evidence.hinted)
         if page is not None and page.accepted
     ]
@@ -99,8 +99,7 @@ def _page_hint(evidence: Evidence) -> Finding:
     page, means = reached(evidence.hinted), "nothing: the target sends no `page_hint`"
     if not page.accepted:
         return no(f"a page with `page_hint` got {page.response.status}", means)
-    echoes = page.response.get("echoes")
-    if isinstance(echoes, dict) and echoes.get("page_hint") == PAGE_HINT:
+    if field_of(field_of(json_of(page.response), "echoes"), "page_hint") == PAGE_HINT:
         return yes("`page_hint` beside `entities` was echoed", means)
     return no("`page_hint` beside `entities` was accepted, but not echoed", means)
 
@@ -122,7 +121,8 @@ def _parallel(evidence: Evidence) -> Finding:
 def _rejections(evidence: Evidence) -> Finding:
     accepted = [page for page in evidence.pages if page.accepted]
     for page in accepted:
-        if page.response.get("rejected_count_total") or page.response.get("validation_errors"):
+        body = json_of(page.response)
+        if field_of(body, "rejected_count_total") or field_of(body, "validation_errors"):
             means = "a run treats such a response as a contradiction and is discarded"
             return yes("the response to an accepted page reported rejected records", means)
     raise NotShown(f"no response to {len(accepted)} accepted pages reported rejected records")

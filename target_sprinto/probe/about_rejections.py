@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
-from target_sprinto.probe.evidence import Evidence
+from target_sprinto.probe.evidence import Evidence, field_of, json_of
 from target_sprinto.probe.examples import InvalidPage
 from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
 from target_sprinto.push.errors import ErrorDetail
@@ -34,8 +34,8 @@ class Faults:
 
 def read_faults(body: object, sent: InvalidPage) -> Faults:
     """Read which records the response to a rejected page names."""
-    error = _get(body, "error")
-    details, listed = _objects(_get(error, "details")), _objects(_get(body, "validation_errors"))
+    details = _objects(field_of(field_of(body, "error"), "details"))
+    listed = _objects(field_of(body, "validation_errors"))
     place: Place = "neither"
     if details and listed:
         place = "both"
@@ -58,17 +58,13 @@ def _objects(value: object) -> list[ErrorDetail]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _get(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, dict) else None
-
-
 def _faults(evidence: Evidence) -> Faults:
     *_, (sent, pushed) = reached(evidence.invalid)
     if pushed.accepted:
         raise NotShown("no invalid record was rejected")
     if not pushed.rejected:
         raise NotShown(f"a page with invalid records got {pushed.response.status}")
-    return read_faults(pushed.response.json, sent)
+    return read_faults(json_of(pushed.response), sent)
 
 
 def _errors_in(evidence: Evidence) -> Finding:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from target_sprinto.probe.evidence import Evidence
+from target_sprinto.probe.evidence import Evidence, json_of
 from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
 from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.timestamps import parse_time
@@ -68,7 +68,7 @@ def _conflict(evidence: Evidence) -> Finding:
     if response.status != HTTPStatus.CONFLICT:
         raise NotShown(f"a second session got {response.status}, not 409")
     means = "nothing: a run finds the conflicting session in the activity log"
-    if _holds(response.json, evidence.session_id):
+    if _holds(json_of(response), evidence.session_id):
         return yes("a 409 to a second session names the active one", means)
     return no("a 409 to a second session does not name the active one", means)
 

@@ -17,24 +17,17 @@ from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Response
 
 
-@dataclass(frozen=True)
-class RawResponse:
-    """A response's status and its JSON; None if that cannot be read."""
+def json_of(response: Response) -> Any:  # noqa: ANN401 - any JSON
+    """A response's JSON; None if that cannot be read."""
+    try:
+        return msgspec.json.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
-    status: int
-    json: Any
 
-    @classmethod
-    def of(cls, response: Response) -> RawResponse:
-        """Read a response."""
-        try:
-            return cls(response.status, msgspec.json.decode(response.body))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return cls(response.status, None)
-
-    def get(self, name: str) -> Any:  # noqa: ANN401 - any JSON
-        """A field of the response; None if there is none."""
-        return self.json.get(name) if isinstance(self.json, dict) else None
+def field_of(value: object, name: str) -> object:
+    """A field of a JSON object; None for any other value."""
+    return value.get(name) if isinstance(value, dict) else None
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ class PushAttempt:
     """A page and its response, and the statuses before it and after the wait for its counts."""
 
     items: int
-    response: RawResponse
+    response: Response
     before: StatusSnapshot
     after: StatusSnapshot | None = None
 
@@ -96,7 +89,7 @@ class Evidence:
     invalid: list[tuple[InvalidPage, PushAttempt]] = field(default_factory=list)
     """Pages with invalid records, in the order of sending; all but the last were accepted."""
     parallel: list[PushAttempt] = field(default_factory=list)
-    conflict: RawResponse | None = None
+    conflict: Response | None = None
     """The response to a second create."""
     session_id: str = ""
     events: list[dict[str, Any]] | None = None

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from target_sprinto.errors import InternalError
-from target_sprinto.probe.evidence import Evidence, PushAttempt, RawResponse, StatusSnapshot
+from target_sprinto.probe.evidence import Evidence, PushAttempt, StatusSnapshot
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
 from target_sprinto.push.api_calls import ApiClient
@@ -96,7 +96,7 @@ class _Questions:
         self._push_in_an_unknown_encoding()
         self._push_invalid_records()
         self._push_two_pages_at_once()
-        self.evidence.conflict = RawResponse.of(self._session.open_second())
+        self.evidence.conflict = self._session.open_second()
 
     def _read_status_twice(self) -> None:
         for _ in range(2):
@@ -178,4 +178,4 @@ class _Questions:
         return self._pushed(page, self._session.push(body, encoding))
 
     def _pushed(self, page: Page, response: Response) -> PushAttempt:
-        return PushAttempt(len(page.items), RawResponse.of(response), before=self._latest)
+        return PushAttempt(len(page.items), response, before=self._latest)

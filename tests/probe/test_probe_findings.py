@@ -3,12 +3,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.probe.about_rejections import read_faults
-from target_sprinto.probe.evidence import Evidence, PushAttempt, RawResponse, StatusSnapshot
+from target_sprinto.probe.evidence import Evidence, PushAttempt, StatusSnapshot
 from target_sprinto.probe.examples import (
     INVALID_AT,
     VALID_BEFORE,
@@ -17,6 +18,7 @@ from target_sprinto.probe.examples import (
     invalid_pages,
 )
 from target_sprinto.probe.report import read_findings, render_json, render_table
+from target_sprinto.push.transport.base import Response
 
 SECRET = "s3cr3t"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
@@ -30,7 +32,8 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | secrets, inner),
     max_leaves=12,
 )
-responses = st.builds(RawResponse, st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500]), json_values)
+statuses = st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500])
+responses = st.builds(Response, statuses, st.just({}), json_values.map(msgspec.json.encode))
 status_reads = st.builds(
     StatusSnapshot,
     st.none() | st.just(NOW) | st.just(NOW + timedelta(seconds=2)),
