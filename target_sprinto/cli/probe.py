@@ -72,28 +72,28 @@ def probe(
         err=True,
     )
     limits = settings.timeouts
-    probed = run_probe(
+    evidence, failure = run_probe(
         client,
         records,
         settings.client_reference_prefix,
         RetryPolicy(limits.request, limits.retry),
         process_signals.check,
     )
-    failure, names = probed.failure, lasting(config)
+    names = lasting(config)
     if failure is not None:
-        notes = [failure.session_outcome, *(how_to_discard(session, names) for session in probed.left_open)]
+        notes = [failure.session_outcome, *(how_to_discard(session, names) for session in evidence.left_open)]
         if not isinstance(failure, Interrupted):
             name_blocker(failure, names)
-            file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
+            file = ResponseFile(settings.rejects_dir / f"{evidence.uuid}.response.json")
             notes.append(file.keep(failure))
         failure.session_outcome = " ".join(filter(None, notes))
     if isinstance(failure, Interrupted):
         raise failure
     if as_json:
-        click.echo(render_json(probed.evidence))
+        click.echo(render_json(evidence))
     else:
-        for line in render_table(probed.evidence, shutil.get_terminal_size((110, 24)).columns):
+        for line in render_table(evidence, shutil.get_terminal_size((110, 24)).columns):
             click.echo(line)
     if failure is not None:
         raise failure
-    click.echo(probed.session_outcome, err=True)
+    click.echo(evidence.session_outcome, err=True)

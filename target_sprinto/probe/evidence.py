@@ -94,6 +94,9 @@ class Evidence:
     session_id: str = ""
     events: list[dict[str, Any]] | None = None
     discarded: bool = False
+    left_open: list[str] = field(default_factory=list)
+    """The ids of sessions whose discard was not confirmed."""
+    session_outcome: str = ""
     lag: float = Timings.max_count_lag
     """How many seconds the probe waits for counts."""
 

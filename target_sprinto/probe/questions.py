@@ -7,7 +7,6 @@ to be made invalid in another way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -29,29 +28,17 @@ UNKNOWN_ENCODING = "x-target-sprinto-probe"
 """A Content-Encoding that no server supports."""
 
 
-@dataclass(frozen=True)
-class ProbeResult:
-    """The evidence of a probe, the outcome of its session, and the error that ended it early, if any.
-
-    `left_open` are the ids of sessions whose discard was not confirmed.
-    """
-
-    evidence: Evidence
-    session_outcome: str
-    failure: SprintoError | None
-    left_open: list[str]
-
-
 def probe(
     client: ApiClient,
     examples: Sequence[Example],
     reference_prefix: str,
     retry_policy: RetryPolicy,
     interrupted: InterruptCheck,
-) -> ProbeResult:
-    """Ask everything in one session, and discard it, whatever happens."""
+) -> tuple[Evidence, SprintoError | None]:
+    """Ask everything in one session, and discard it, whatever happens; the error is what ended it early."""
     session = ProbedSession(client, reference_prefix, retry_policy, interrupted)
     questions = _Questions(client, session, sorted(examples))
+    evidence = questions.evidence
     failure: SprintoError | None = None
     try:
         questions.ask()
@@ -61,13 +48,14 @@ def probe(
         failure = InternalError(bug)
     finally:
         ends = session.discard()
-    questions.evidence.discarded = all(end.is_discarded for end in ends)
-    session_outcome = " ".join(end.sentence for end in ends) or "No session was opened."
+    evidence.discarded = all(end.is_discarded for end in ends)
+    evidence.left_open = session.left_open
+    evidence.session_outcome = " ".join(end.sentence for end in ends) or "No session was opened."
     if failure is not None:
-        failure.session_outcome = session_outcome
-    elif not questions.evidence.discarded:
-        failure = NotDiscarded(session_outcome, temporary=any(end.temporary for end in ends))
-    return ProbeResult(questions.evidence, session_outcome, failure, session.left_open)
+        failure.session_outcome = evidence.session_outcome
+    elif not evidence.discarded:
+        failure = NotDiscarded(evidence.session_outcome, temporary=any(end.temporary for end in ends))
+    return evidence, failure
 
 
 class _Questions:
