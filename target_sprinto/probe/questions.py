@@ -6,6 +6,7 @@ to be made invalid in another way.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -150,14 +151,25 @@ class _Questions:
     def _wait_for_counts(self, *pages: PushAttempt, seconds: float | None = None) -> float | None:
         """Note the first status that shows these pages, or the last one before the time limit.
 
-        Returns after how many seconds it was requested; None if it does not show them.
+        Returns after how many seconds it was requested; None if it does not show them, or has no counts.
         """
         if seconds is None:
             lag = self.evidence.shown_after or 0.0
             seconds = max(self._client.timings.recheck_interval, 2 * lag)
         accepted = sum(page.items for page in pages if page.accepted)
-        total = None if self._latest.total is None else self._latest.total + accepted
-        self._latest, shown_after = self._session.look_until(total, seconds)
+        before, began, shown_after = self._latest.total, time.monotonic(), None
+        for wait in self._client.timings.poll_intervals():
+            requested_after = time.monotonic() - began
+            self._latest = self._session.look()
+            total = self._latest.total
+            if before is None or total is None:
+                break
+            if total >= before + accepted:
+                shown_after = requested_after
+                break
+            if requested_after >= seconds:
+                break
+            self._session.sleep(wait)
         for page in pages:
             page.after = self._latest
         return shown_after

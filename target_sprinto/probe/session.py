@@ -76,23 +76,6 @@ class ProbedSession:
             )
         return _snapshot(status, shows_reference=self.reference.rpartition("/")[2].encode() in response.body)
 
-    def look_until(self, total: int | None, seconds: float) -> tuple[StatusSnapshot, float | None]:
-        """The first status that shows at least `total` records, and after how many seconds it was requested.
-
-        After `seconds`, or if there are no counts, the last status and None.
-        """
-        began, waits = time.monotonic(), self._client.timings.poll_intervals()
-        while True:
-            requested_at = time.monotonic() - began
-            status = self.look()
-            if total is None or status.total is None:
-                return status, None
-            if status.total >= total:
-                return status, requested_at
-            if requested_at >= seconds:
-                return status, None
-            self.sleep(next(waits))
-
     def push(self, body: bytes, encoding: str | None = None) -> Response:
         """Send a page's bytes."""
         return self.wait(self._start_push(self._retry_policy, body, encoding))
