@@ -95,7 +95,6 @@ class Integration:
         timeout = self.options.inactivity_timeout_seconds
         session = Session(
             id=str(uuid.uuid4()),
-            integration_id=self.id,
             client_reference_id=client_reference_id,
             created_at=self.now,
             updated_at=self.now,

@@ -52,7 +52,7 @@ def respond(call: Call, integration: Integration) -> Reply:
 
 def _create(call: Call, integration: Integration) -> Reply:
     session = integration.create(_body(call, integration, _CreateBody).client_reference_id)
-    return Reply(201, bodies.session_body(session, integration.now))
+    return Reply(201, bodies.session_body(session, integration))
 
 
 def _status(call: Call, integration: Integration) -> Reply:

@@ -22,12 +22,12 @@ def iso(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def session_body(session: Session, now: float) -> dict[str, Any]:
-    """Show a session (Sprinto: Models, Session). `now` in seconds since the epoch."""
-    shown = _shown_counts(session, now)
+def session_body(session: Session, integration: Integration) -> dict[str, Any]:
+    """Show a session (Sprinto: Models, Session)."""
+    shown = _shown_counts(session, integration.now)
     return {
         "id": session.id,
-        "integration_id": session.integration_id,
+        "integration_id": integration.id,
         "state": session.state,
         "created_at": iso(session.created_at),
         "updated_at": iso(session.updated_at),
@@ -69,7 +69,8 @@ def status_body(session: Session, integration: Integration) -> dict[str, Any]:
     batches = session.accepted_batches - sum(shows_at > now for shows_at, _ in session.unshown)
     if readings.batches_count_rejected:
         batches += session.rejected_batches
-    body = {**session_body(session, now), "accepted_batches": batches, "retry_count": session.retry_count}
+    body = session_body(session, integration)
+    body |= {"accepted_batches": batches, "retry_count": session.retry_count}
     lag = readings.processed_counts_lag_seconds
     if lag and session.state == "processed" and now < session.updated_at + lag:
         body[_COUNTS] = _without_the_last_page(session, body[_COUNTS])

@@ -34,7 +34,6 @@ class Session:
     """A session; times in seconds since the epoch. `due` is when it next changes automatically, if ever."""
 
     id: str
-    integration_id: str
     client_reference_id: str | None
     created_at: float
     updated_at: float
