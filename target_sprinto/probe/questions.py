@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from target_sprinto.errors import InternalError
+from target_sprinto.errors import explained
 from target_sprinto.probe.evidence import Evidence, PushAttempt, StatusSnapshot
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
@@ -43,10 +43,8 @@ def probe(
     failure: SprintoError | None = None
     try:
         questions.ask()
-    except SprintoError as problem:
-        failure = problem
-    except Exception as bug:  # noqa: BLE001 - reported as a bug, once the session is discarded
-        failure = InternalError(bug)
+    except Exception as problem:  # noqa: BLE001 - reported once the session is discarded
+        failure = explained(problem)
     finally:
         ends = session.discard()
     evidence.discarded = all(end.is_discarded for end in ends)
