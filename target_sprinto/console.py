@@ -37,19 +37,19 @@ def colours() -> bool | None:
 
 def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], None]) -> Any:  # noqa: ANN401 - what `run` returns
     """Call `run`. Give an error to `say`, which writes one line, and exit with the documented code."""
-    process_signals.install()
-    try:
-        _require_start()
-        return run()
-    except OSError as problem:
-        error = OutputNotWritten(problem) if problem.errno in _WRITING_FAILED else explained(problem)
-    except Exception as bug:  # noqa: BLE001 - reported as a bug, without its text
-        error = explained(bug)
-    say(error)
-    if isinstance(error, StateNotWritten | OutputNotWritten) and sys.stdout is not None:
-        # The interpreter would write to the broken stdout again as it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(error.exit_code if process_signals.first is None else 128 + process_signals.first)
+    with process_signals as signals:
+        try:
+            _require_start()
+            return run()
+        except OSError as problem:
+            error = OutputNotWritten(problem) if problem.errno in _WRITING_FAILED else explained(problem)
+        except Exception as bug:  # noqa: BLE001 - reported as a bug, without its text
+            error = explained(bug)
+        say(error)
+        if isinstance(error, StateNotWritten | OutputNotWritten) and sys.stdout is not None:
+            # The interpreter would write to the broken stdout again as it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
 
 
 def interrupted_early(interrupted: Interrupted) -> Interrupted:

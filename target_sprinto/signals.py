@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.transport.background import ResourcesExhausted, start_thread
@@ -22,6 +22,9 @@ from target_sprinto.push.transport.background import ResourcesExhausted, start_t
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
+
+    from typing_extensions import Self
+
 
 _RESPONSE_SECONDS = 1.0
 """How long the main thread may take to notice a signal: it checks ten times a second."""
@@ -35,6 +38,7 @@ class Signals:
 
     `exit_by` is when the process must have exited, on the monotonic clock; infinite unless a run is ending.
 
+    Entered by the entry point, and again by the command that it runs; the outer exit restores the handlers.
     A handler that raised could do so anywhere, even between receiving a response and noting it.
     """
 
@@ -46,7 +50,9 @@ class Signals:
         self._noticed = False
         self._end: Callable[[Interrupted], None] | None = None
         self._ending = threading.Lock()
-        self._numbers: set[int] = set()
+        self._pipe: int | None = None
+        self._before: dict[int, Any] = {}
+        self._depth = 0
 
     def check(self) -> None:
         """Raise Interrupted if a signal has arrived."""
@@ -78,19 +84,28 @@ class Signals:
                 self._end = before
 
     def install(self) -> None:
-        """Note signals until the process ends, including those that were blocked when it began.
-
-        Called by the entry point, and again by the command, which a program may call without it.
-        """
-        if self._numbers or threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # A signal that the parent ignores (nohup, a shell's background job) is meant to stay ignored.
-            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._note)
-                self._numbers.add(number)
-        self._watch()
+        """Note signals until the process ends, including those that were blocked when it began."""
+        self.__enter__()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+
+    def __enter__(self) -> Self:
+        # If entered again, the handlers are already in place.
+        if threading.current_thread() is threading.main_thread() and not self._before:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                # A signal that the parent ignores (nohup, a shell's background job) is meant to stay ignored.
+                if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+            self._watch()
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+            self._before.clear()
+            self._stop_watching()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.first is None:
@@ -99,25 +114,33 @@ class Signals:
             self.first = number
 
     def _watch(self) -> None:
-        reading, writing = os.pipe()
+        reading, self._pipe = os.pipe()
         try:
             start_thread(partial(self._listen, reading), "sprinto-signals")
         except ResourcesExhausted:
             # Without the thread, the main thread still notices what it can.
             os.close(reading)
-            os.close(writing)
+            self._stop_watching()
         else:
-            os.set_blocking(writing, False)
-            signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+            os.set_blocking(self._pipe, False)
+            signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
+
+    def _stop_watching(self) -> None:
+        if self._pipe is not None:
+            signal.set_wakeup_fd(-1)
+            # The thread reads end-of-file, and closes its own end.
+            os.close(self._pipe)
+            self._pipe = None
 
     def _listen(self, descriptor: int) -> None:
-        while True:
-            for number in os.read(descriptor, 16):
-                if number in self._numbers:
+        while numbers := os.read(descriptor, 16):
+            for number in numbers:
+                if number in self._before:
                     self._note(number, None)
             if self.first is not None and not self._noticed:
                 time.sleep(_RESPONSE_SECONDS)
                 self._take_over(self.first)
+        os.close(descriptor)
 
     def _take_over(self, first: int) -> None:
         with self._ending:

@@ -127,12 +127,12 @@ def serve_and_strike_twice(line):
 
     click.echo = strike
     process_signals.first = None
-    sandbox.main(["--port", "0"], standalone_mode=False)
+    with process_signals:
+        sandbox.main(["--port", "0"], standalone_mode=False)
     sys.settrace(None)
     assert next(lines) > line
     assert process_signals.first in {signal.SIGINT, signal.SIGTERM}
 
-process_signals.install()
 for line in range(20):
     serve_and_strike_twice(line)
 """
