@@ -103,7 +103,6 @@ class SprintoTarget(ConfiguredTarget):
         self._final_state = FinalState()
         self._logged_activate_version = False
         self._report: ReceiptRecorder | None = None
-        self._progress: Progress | None = None
         self._expectations = Expectations({}, {})
         self.rejects: RejectedRecords | None = None
         if run is not None:
@@ -123,14 +122,10 @@ class SprintoTarget(ConfiguredTarget):
             settings=settings,
             expectations=self._expectations,
         )
-        self.streams = Streams(
-            settings=settings,
-            stream_maps=self.stream_maps,
-            mapper=self.mapper,
-            get_sink=self.get_sink,
-            intake=self.intake,
-            fields=self._fields,
-        )
+        self.streams = Streams(self, self._fields)
+        self._progress = None
+        if isinstance(self.run, Run):
+            self._progress = Progress(self.run, self.intake, self.client.timings.progress_interval)
         self._ending = RunEnd(
             client=self.client,
             intake=self.intake,
@@ -139,7 +134,6 @@ class SprintoTarget(ConfiguredTarget):
             progress=self._progress,
             signals=self._signals,
             sinks=self._sinks_active,
-            disposition=settings.finish,
             config_files=config_files,
         )
 
@@ -180,15 +174,7 @@ class SprintoTarget(ConfiguredTarget):
             expected=self._expectations.minimums(),
             interrupted=self._signals.check,
         )
-        run = Run(self.client, run_options)
-        self._progress = Progress(
-            run,
-            records=lambda: self.intake.records,
-            input_seconds=lambda: self.reader.waited_seconds,
-            by_command=self.reader.by_command,
-            interval=self.client.timings.progress_interval,
-        )
-        return run
+        return Run(self.client, run_options)
 
     # Messages
 
