@@ -8,7 +8,6 @@ other validator to fall back to: one in Python has unlimited regular expressions
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import jsonschema_rs
@@ -17,7 +16,7 @@ from singer_sdk.sinks.core import BaseJSONSchemaValidator
 from target_sprinto.errors import InvalidRecord, InvalidSchema
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.schemas import schema_limits
-from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaErrors
+from target_sprinto.singer.schemas.compiled_schema import BACKTRACKING, CompiledSchema
 
 _HINT = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 
@@ -32,21 +31,18 @@ class RecordValidator(BaseJSONSchemaValidator):
         super().__init__(schema)
         self._stream = stream
         try:
-            self._cost = schema_limits.cost_of(schema)
+            self._compiled = _compile(stream, schema)
         except schema_limits.TooCostly as problem:
             raise InvalidSchema(
                 f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _HINT
             ) from None
-        compiler, self._compiled = _compile(stream, schema)
-        self._backtracking = compiler.keywords["pattern_options"] is BACKTRACKING
-        self._errors = SchemaErrors(schema, self._compiled, self._cost, compiler)
 
     def validate(self, record: dict[str, Any], body: bytes = b"") -> None:
         """Raise InvalidRecord, naming stream, field path and rule, for an invalid record.
 
         `body` is its JSON. Raises InvalidSchema if the schema turns out to be unusable.
         """
-        if not self._cost.allows(body, backtracking=self._backtracking):
+        if not self._compiled.allows(body):
             raise InvalidRecord(
                 f"a record of stream {quoted(self._stream)} is too large for the rules of its schema.",
                 "Simplify the schema's lists, patterns and alternatives, or send records unchecked with"
@@ -56,7 +52,7 @@ class RecordValidator(BaseJSONSchemaValidator):
         try:
             if self._compiled.is_valid(record):
                 return
-            error = self._errors.first(record)
+            error = self._compiled.first(record)
         except Exception as problem:  # noqa: BLE001 - an arbitrary schema may cause anything
             raise InvalidSchema(
                 f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
@@ -77,10 +73,8 @@ def _place(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _compile(
-    stream: str, schema: dict[str, Any]
-) -> tuple[partial[jsonschema_rs.Validator], jsonschema_rs.Validator]:
-    """A compiler that accepts the schema, and the compiled schema. Raises InvalidSchema."""
+def _compile(stream: str, schema: dict[str, Any]) -> CompiledSchema:
+    """Compile by the first draft that accepts the schema. Raises InvalidSchema or TooCostly."""
     where = ""
     drafts: tuple[Callable[..., jsonschema_rs.Validator], ...] = (
         jsonschema_rs.validator_for,
@@ -88,9 +82,8 @@ def _compile(
     )
     for patterns in (_PATTERNS, BACKTRACKING):
         for draft in drafts:
-            compiler = partial(draft, validate_formats=False, offline=True, pattern_options=patterns)
             try:
-                return compiler, compiler(schema)
+                return CompiledSchema(schema, draft, patterns)
             except jsonschema_rs.ValidationError as problem:
                 where = where or _place(problem.instance_path)
             except ValueError:

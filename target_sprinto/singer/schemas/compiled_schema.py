@@ -1,4 +1,4 @@
-"""Describes what is wrong with a record that violates its JSON Schema. Pure.
+"""A compiled JSON Schema, within its limits, and what is wrong with a record that violates it. Pure.
 
 The library's error for `anyOf` and `oneOf` holds the errors of every alternative, each with a copy of its
 value: gigabytes for a list of a few thousand values. If a schema has alternatives, errors therefore come from
@@ -9,15 +9,19 @@ says only that none fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jsonschema_rs
 
 from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import shown
-from target_sprinto.singer.schemas.schema_limits import BACKTRACK_LIMIT, PATTERN_BYTES, SCHEMAS_BY_NAME, Cost
+from target_sprinto.singer.schemas.schema_limits import (
+    BACKTRACK_LIMIT,
+    PATTERN_BYTES,
+    SCHEMAS_BY_NAME,
+    cost_of,
+)
 
 _MAX_SUBSCHEMAS = 5_000
 """Of a schema that is compiled a second time: about 1,500 fields with two alternatives each."""
@@ -38,14 +42,31 @@ class SchemaError(NamedTuple):
     facts: dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class SchemaErrors:
-    """The errors of invalid records; `compiler` compiles a schema with the options of `compiled`."""
+class CompiledSchema:
+    """A schema, compiled by one of the library's drafts. `patterns` are its options for regular expressions.
 
-    schema: dict[str, Any]
-    compiled: jsonschema_rs.Validator
-    cost: Cost
-    compiler: Callable[[dict[str, Any]], jsonschema_rs.Validator]
+    Raises TooCostly, or ValueError for an invalid schema.
+    """
+
+    def __init__(
+        self,
+        schema: dict[str, Any],
+        draft: Callable[..., jsonschema_rs.Validator],
+        patterns: jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions,
+        *,
+        formats: bool = False,
+    ) -> None:
+        self.schema = schema
+        self.cost = cost_of(schema)
+        self.compile = partial(draft, validate_formats=formats, offline=True, pattern_options=patterns)
+        self.compiled = self.compile(schema)
+        self.is_valid = self.compiled.is_valid
+        self._backtracking = patterns is BACKTRACKING
+        self._has_alternatives = _has_alternatives(schema)
+
+    def allows(self, body: bytes) -> bool:
+        """Whether a record, given as JSON, may be validated within the limits."""
+        return self.cost.allows(body, backtracking=self._backtracking)
 
     def first(self, record: object) -> SchemaError | None:
         """The first error, or None if it cannot be determined."""
@@ -69,10 +90,6 @@ class SchemaErrors:
     def _explaining(self) -> jsonschema_rs.Validator | None:
         return _silenced_validator(self) if self._has_alternatives else self.compiled
 
-    @cached_property
-    def _has_alternatives(self) -> bool:
-        return _has_alternatives(self.schema)
-
     def _described(self, error: jsonschema_rs.ValidationError) -> SchemaError:
         rule, facts = error.kind.name, error.kind.as_dict()
         where = field_path(self.schema, error.instance_path)
@@ -87,15 +104,15 @@ class SchemaErrors:
 
 
 @lru_cache(maxsize=4)
-def _silenced_validator(errors: SchemaErrors) -> jsonschema_rs.Validator | None:
+def _silenced_validator(own: CompiledSchema) -> jsonschema_rs.Validator | None:
     """A validator for the schema with its alternatives silenced; None if that is not possible.
 
     The last few are kept, because streams may alternate: all of them would take too much memory.
     """
-    if errors.cost.total > _MAX_SUBSCHEMAS:
+    if own.cost.total > _MAX_SUBSCHEMAS:
         return None
     try:
-        return errors.compiler(_silenced(errors.schema))
+        return own.compile(_silenced(own.schema))
     except ValueError:
         # A reference points into one of the alternatives, which have moved.
         return None
