@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
@@ -30,7 +29,7 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.settings import config_input, environment, settings_checks
+from target_sprinto.singer.settings import config_input, settings_checks
 from target_sprinto.singer.settings.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
@@ -74,8 +73,7 @@ class ConfiguredTarget(Target):
                 # The SDK leaves numbers as strings, fails on other types with a traceback, and loads a `.env`
                 # of any parent folder into the environment.
                 known = self._known_settings()
-                given |= environment.from_environment(known, os.environ)
-                given = config_input.with_dotenv(given, known)
+                given = config_input.with_dotenv(given | config_input.from_environment(known), known)
             super().__init__(
                 config=copy.deepcopy(given), validate_config=validate_config, message_reader=reader
             )
