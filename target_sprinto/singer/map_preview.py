@@ -89,7 +89,7 @@ def document(
         fields = list(decode_object(stream.schema)["properties"])
         for route in stream.routes:
             place = (stream.name, route.name if len(stream.routes) > 1 else "")
-            sent, rules = run.sent[place], route.rule.fields if route.rule else {}
+            sent, rules = run.sent[place], route.rule.fields
             empty = [field for field in route.sends if field not in run.filled[place]] if sent else []
             streams.append(
                 {
@@ -99,10 +99,10 @@ def document(
                     "sent": sent,
                     "rejected": rejects[place],
                     "left_out": target.intake.left_out[place],
-                    "filter": route.rule.options.get("__filter__") if route.rule else None,
+                    "filter": route.rule.options.get("__filter__"),
                     "key": route.keys,
                     "fields": {field: rules.get(field) or field for field in route.sends},
-                    "dropped": route.rule.dropped(fields) if route.rule else [],
+                    "dropped": route.rule.dropped(fields),
                     "always_null": empty,
                     "sha256": run.digests[place].hexdigest() if sent else None,
                     "examples": [

@@ -50,23 +50,23 @@ class Route:
     def __init__(
         self,
         stream_map: StreamMap,
-        rule: MapRule | None,
+        rule: MapRule,
         sink: SprintoSink,
         fields: Sequence[str],
     ) -> None:
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
         self.entity_type = sink.entity_type
-        self.reads_deletion = rule is not None and rule.reads(DELETED_AT)
+        self.reads_deletion = rule.reads(DELETED_AT)
         self.rule = rule
-        self.name = rule.name if rule else ""
+        self.name = rule.name or ""
         self.sends = list(sink.original_schema["properties"])
         self._map = None if unchanged else stream_map
         self._sink = sink
         self._intake = sink.intake
         self.keys = tuple(sink.key_properties)
         self._fields = fields
-        self._copied = copied_fields(rule) if rule and not stream_map.flattening_enabled else None
-        self._operands = operands_of(rule) if rule else frozenset()
+        self._copied = None if stream_map.flattening_enabled else copied_fields(rule)
+        self._operands = operands_of(rule)
         self._flattened = flattened_objects(stream_map)
         # The decoder checks for the mark in records that are sent unchanged, the writer in mapped ones.
         mark = DELETED_AT if unchanged else None
@@ -127,7 +127,7 @@ class Route:
     @cached_property
     def _key_writer(self) -> RecordWriter | None:
         """Writes only the key properties of the mapped records, as the map renames or computes them."""
-        if self._map is None or self.rule is None:
+        if self._map is None:
             return None
         named = {name: self.rule.options[name] for name in self.keys if name in self.rule.options}
         only = MapRule(self.rule.name, self.rule.source, {**named, "__else__": None})

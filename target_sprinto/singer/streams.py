@@ -104,7 +104,7 @@ class Streams(dict[str, Stream]):
     def _require_small(self, name: str, schema: bytes) -> None:
         # A stream map that drops the other fields has no copy of the schema.
         rules = rules_of(self._stream_maps, name)
-        copies = sum(rule is None or not rule.drops_others for rule in rules)
+        copies = sum(not rule.drops_others for rule in rules)
         self._memory[name] = schema_limits.memory_of(schema) * max(1, copies)
         hint = "Select fewer streams or fields in the tap's catalog."
         if len(schema) > MAX_BYTES:
@@ -123,8 +123,9 @@ class Streams(dict[str, Stream]):
         # Copied, because the mapper changes it.
         fields = copy.deepcopy(schema["properties"])
         rules = rules_of(self._stream_maps, name)
-        for own in filter(None, rules):
-            require_map(own, name, list(fields), key_properties)
+        for rule in rules:
+            if rule.name is not None:
+                require_map(rule, name, list(fields), key_properties)
         try:
             self._target.mapper.register_raw_stream_schema(name, schema, key_properties)
         except MappingError as problem:
@@ -150,7 +151,7 @@ class Streams(dict[str, Stream]):
             if route := self._route(name, fields, stream_map, rule):
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type
-        of_each = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
+        of_each = [set(route.rule.dropped(fields)) for route in routes]
         dropped = set[str].intersection(*of_each) if of_each else set[str]()
         self._intake.counts.dropped[name] = sorted(dropped)
         for change in self.arrivals.add(name, fields, sent_as, dropped):
@@ -158,13 +159,13 @@ class Streams(dict[str, Stream]):
         return routes
 
     def _route(
-        self, tap_stream: str, fields: dict[str, Any], stream_map: StreamMap, rule: MapRule | None
+        self, tap_stream: str, fields: dict[str, Any], stream_map: StreamMap, rule: MapRule
     ) -> Route | None:
         """The route of one map's records; None if they are not sent."""
         stream = stream_map.stream_alias
         if isinstance(stream_map, RemoveRecordTransform):
             # A null entry of its own in `stream_maps` is the way to except a stream from a pattern.
-            by_pattern = rule is None and self._types.named(stream) is not None
+            by_pattern = rule.name is None and self._types.named(stream) is not None
             if by_pattern or stream in self._types.names:
                 log.warning(
                     "Stream %s is not sent: `entity_types` names it, and `stream_maps` leaves it out.",
@@ -176,7 +177,7 @@ class Streams(dict[str, Stream]):
             log.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
         schema = stream_map.transformed_schema
-        if rule is not None and isinstance(stream_map, CustomStreamMap):
+        if isinstance(stream_map, CustomStreamMap):
             require_known_names(rule, tap_stream, fields, stream_map.functions)
             for name, doubt in doubts(rule, tap_stream, fields):
                 if (tap_stream, name) not in self._doubted:

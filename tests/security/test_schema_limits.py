@@ -10,8 +10,7 @@ import jsonschema_rs
 import pytest
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.singer.schemas.compiled_schema import BACKTRACKING, CompiledSchema
-from target_sprinto.singer.schemas.validation import RecordValidator
+from target_sprinto.singer.schemas.validation import BACKTRACKING, CompiledSchema, RecordValidator
 
 
 def of_a(rules: dict[str, Any]) -> dict[str, Any]:

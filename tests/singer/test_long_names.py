@@ -48,11 +48,12 @@ FIELDS = [long(f"field_{number}_") for number in range(9)]
 STRING = {"type": "string"}
 SCHEMA = {"properties": dict.fromkeys(FIELDS, STRING)}
 SOURCE = Source(STREAM, 123_456_789, number=1)
+(NO_RULE,) = rules_of({}, STREAM)
 
 
 def rule(**fields: Any) -> MapRule:  # noqa: ANN401 - any map
     (only,) = rules_of({STREAM: fields}, STREAM)
-    assert only is not None
+    assert only.name == STREAM
     return only
 
 
@@ -146,16 +147,16 @@ MESSAGES: dict[str, Callable[[], object]] = {
     "unknown part": lambda: known_names(**{FIELDS[0]: f"record['{KEY}']"}),
     "removed field unknown": lambda: known_names(**{KEY: None}),
     "field unknown to the entity type": lambda: map_check.require_entity(
-        entity(additionalProperties=False), STREAM, None, SCHEMA["properties"], [KEY], []
+        entity(additionalProperties=False), STREAM, NO_RULE, SCHEMA["properties"], [KEY], []
     ),
     "other type": lambda: map_check.require_entity(
-        entity(), STREAM, None, SCHEMA["properties"], [FIELDS[0]], []
+        entity(), STREAM, NO_RULE, SCHEMA["properties"], [FIELDS[0]], []
     ),
     "required field": lambda: map_check.require_entity(
-        entity(required=[KEY]), STREAM, None, SCHEMA["properties"], FIELDS, []
+        entity(required=[KEY]), STREAM, NO_RULE, SCHEMA["properties"], FIELDS, []
     ),
     "other keys": lambda: map_check.require_entity(
-        EntitySchema(TYPE, {"key": FIELDS[:3], "schema": {}}), STREAM, None, {}, FIELDS, FIELDS[3:]
+        EntitySchema(TYPE, {"key": FIELDS[:3], "schema": {}}), STREAM, NO_RULE, {}, FIELDS, FIELDS[3:]
     ),
     "no entity type": lambda: EntityTypes(
         {long(f"name_{number}"): TYPE for number in range(9)}, Unmapped.FAIL

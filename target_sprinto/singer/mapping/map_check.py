@@ -188,7 +188,7 @@ def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
 def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its map
     entity: EntitySchema,
     stream: str,
-    rule: MapRule | None,
+    rule: MapRule,
     fields: Mapping[str, Any],
     sent: Sequence[str],
     keys: Collection[str],
@@ -199,7 +199,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
     properties after the stream map.
     """
     name = quoted(entity.entity_type)
-    rules = rule.fields if rule else {}
+    rules = rule.fields
     for field in sent:
         if field not in entity.fields and (entity.closed or (rules.get(field) and entity.names_all)):
             raise MapFailed(
@@ -222,7 +222,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
                 advice if "string" in wanted else "Map another field.",
             )
     for field in entity.required:
-        if field not in sent and (fields or rule):
+        if field not in sent and (fields or rule.name is not None):
             raise MapFailed(
                 f"stream {quoted(stream)} does not send field {quoted(field)}, which entity type {name}"
                 f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, most=3)}.",

@@ -59,7 +59,7 @@ class Arrivals:
         now = dict.fromkeys(fields)
         before, self._fields[stream] = self._fields.get(stream, now), now
         self._sent_as.update(sent_as)
-        for rule in filter(None, rules_of(self._stream_maps, stream)):
+        for rule in rules_of(self._stream_maps, stream):
             for field in rule.removed:
                 # A stream whose schema names no fields may have any field.
                 self._removed[rule.source, field] |= field in now or not now

@@ -52,7 +52,7 @@ _BY_TEXT = {
 
 
 def map_record(
-    stream_map: StreamMap, rule: MapRule | None, operands: frozenset[object], record: dict[str, Any]
+    stream_map: StreamMap, rule: MapRule, operands: frozenset[object], record: dict[str, Any]
 ) -> dict[str, Any] | None:
     """The mapped record; None if the stream map leaves it out. Raises InvalidRecord or MapFailed."""
     try:
@@ -204,9 +204,9 @@ def _hint(raised: BaseException | None) -> str:
     return "Convert the values to one type: `str(x)`, `int(x)` or `float(x)`."
 
 
-def _failing_field(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> str:
+def _failing_field(stream_map: StreamMap, rule: MapRule, record: dict[str, Any]) -> str:
     """The field and its expression, found by trying each alone: the SDK's mapper does not name it."""
-    if rule is not None and isinstance(stream_map, CustomStreamMap):
+    if isinstance(stream_map, CustomStreamMap):
         for target, expression in rule.expressions.items():
             try:
                 map_of(stream_map, {target: expression}).transform(dict(record))

@@ -15,9 +15,9 @@ from target_sprinto import strict_json
 from target_sprinto.errors import EntityMismatch, SettingsError
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.singer.schemas.compiled_schema import BACKTRACKING, CompiledSchema, SchemaError
 from target_sprinto.singer.schemas.schema_limits import TooCostly
 from target_sprinto.singer.schemas.schema_parts import properties_of
+from target_sprinto.singer.schemas.validation import BACKTRACKING, CompiledSchema, SchemaError
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
