@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MAPPER = "singer_sdk.mapper"
+
 
 class ConfiguredTarget(Target):
     """A target with its settings: `settings` is their typed view, `stream_maps` the mapper's input."""
@@ -65,7 +67,9 @@ class ConfiguredTarget(Target):
         validate_config: bool = True,
     ) -> None:
         """Raises SettingsError."""
-        quieten_sdk(self.name)
+        # Filters, not levels: a logging configuration would reset a level.
+        for logger in (self.name, _MAPPER):
+            logging.getLogger(logger).addFilter(_quietened)
         try:
             # A copy, because the SDK's mapper removes entries. A null setting counts as not set.
             given = {name: value for name, value in (config or {}).items() if value is not None}
@@ -207,20 +211,9 @@ class _InputFile(click.File):
             return super().convert(value, param, ctx)
 
 
-def quieten_sdk(plugin: str) -> None:
+def _quietened(record: logging.LogRecord) -> bool:
     """Log the SDK's INFO lines about itself at DEBUG, and drop its mapper's DEBUG lines."""
-    # Filters, not levels: a logging configuration would reset a level.
-    logging.getLogger("singer_sdk.mapper").addFilter(_is_at_least_info)
-    for name in (plugin, "singer_sdk.mapper"):
-        logging.getLogger(name).addFilter(_demoted)
-
-
-def _is_at_least_info(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.INFO
-
-
-def _demoted(record: logging.LogRecord) -> bool:
     if record.levelno == logging.INFO:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
-    return True
+    return record.name != _MAPPER or record.levelno > logging.INFO

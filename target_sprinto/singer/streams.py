@@ -21,12 +21,7 @@ from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.input.messages import decode_object
-from target_sprinto.singer.mapping.map_check import (
-    doubts,
-    require_entity,
-    require_known_names,
-    require_map,
-)
+from target_sprinto.singer.mapping.map_check import doubts, require_entity, require_known_names, require_map
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
 from target_sprinto.singer.mapping.named_streams import Arrivals

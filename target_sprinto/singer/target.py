@@ -35,10 +35,7 @@ from target_sprinto.signals import Signals
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.expectations import Expectations, compared_types
 from target_sprinto.singer.input.batch_files import identities, read_batch
-from target_sprinto.singer.input.messages import (
-    parse_message,
-    without_nan,
-)
+from target_sprinto.singer.input.messages import parse_message, without_nan
 from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.progress import Progress

@@ -193,9 +193,7 @@ def has_more_values(raw: msgspec.Raw | bytes, limit: int) -> bool:
     text = bytes(raw)
     marks = count_marks(text)
     if marks > limit:
-        for string in _STRING.finditer(text):
-            inside = string[0]
-            marks -= inside.count(b",") + inside.count(b"{") + inside.count(b"[")
+        marks -= sum(count_marks(string[0]) for string in _STRING.finditer(text))
     return marks > limit
 
 

@@ -67,17 +67,12 @@ class MapRule:
 
     def dropped(self, fields: Collection[str]) -> list[str]:
         """The stream's fields that are neither sent nor read."""
-        used = {*self.outputs(fields), *self._read()}
+        used = {*self.outputs(fields), *read_by(self.expressions)}
         return [field for field in fields if field not in used]
 
     def reads(self, field: str) -> bool:
         """Whether an expression or the filter reads the field. Removing a field does not read it."""
-        return field in self._read()
-
-    def _read(self) -> set[object]:
-        found = {target: names_in(expression) for target, expression in self.expressions.items()}
-        own = {target for target, names in found.items() if "self" in names}
-        return own.union(*found.values())
+        return field in read_by(self.expressions)
 
     def unknown_names(self, fields: Iterable[str], functions: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Names that are not a field, a value or a function: ``(target field, name)``."""
@@ -135,6 +130,12 @@ def names_in(expression: str) -> set[object]:
         # A constant reads nothing, even if its text is a field's name.
         return set()
     return {getattr(node, part, None) for node in nodes for part in ("id", "attr", "value")}
+
+
+def read_by(expressions: Mapping[str, str]) -> set[object]:
+    """What these expressions, by target field, may read; `self` is the target field itself."""
+    found = {target: names_in(expression) for target, expression in expressions.items()}
+    return {target for target, names in found.items() if "self" in names}.union(*found.values())
 
 
 def reading(field: str) -> str:

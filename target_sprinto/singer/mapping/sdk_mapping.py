@@ -16,7 +16,7 @@ from singer_sdk.mapper import CustomStreamMap, StreamMap
 from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.mapping.map_compiler import field_of_record, is_too_long, map_of
-from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, names_in, nodes_of, parsed
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, read_by
 
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
@@ -95,9 +95,8 @@ def copied_fields(rule: MapRule) -> dict[str, str | None]:
 def operands_of(rule: MapRule) -> frozenset[object]:
     """The fields that the filter reads, or an expression that is more than a copy."""
     copied = copied_fields(rule)
-    read = {target: names_in(text) for target, text in rule.expressions.items() if not copied.get(target)}
-    own = {target for target, names in read.items() if "self" in names}
-    return frozenset(own.union(*read.values()))
+    computed = {target: text for target, text in rule.expressions.items() if not copied.get(target)}
+    return frozenset(read_by(computed))
 
 
 def _require_usable(stream: str, operands: frozenset[object], record: dict[str, Any]) -> None:

@@ -178,8 +178,6 @@ class FinalState:
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
         """Why the last STATE does not cover a record after it, and a hint; None if it does."""
-        if self._state is None:
-            return "", _CRASHED
         bookmark = _bookmarks_of(self._state).get(stream)
         if not isinstance(bookmark, dict):
             return "has no bookmark in it", _CRASHED
