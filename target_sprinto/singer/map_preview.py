@@ -122,7 +122,7 @@ def document(
         "pages": run.pages,
         "bytes": run.bytes,
         "problems": [
-            {"entity_type": one.entity_type, "field": one.field, "issue": one.issue, "code": one.code}
+            {"entity_type": one.entity_type, **one.problem._asdict(), "code": one.code}
             | {"records": len(one.lines), "lines": one.lines[:5]}
             for one in grouped(rejected)
         ],

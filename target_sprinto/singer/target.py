@@ -30,7 +30,6 @@ from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.receipts.recorder import ReceiptRecorder
-from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.signals import Signals
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.expectations import Expectations, compared_types
@@ -45,7 +44,6 @@ from target_sprinto.singer.run_end import RunEnd
 from target_sprinto.singer.schemas.entity_schemas import bundled_user
 from target_sprinto.singer.settings import config_input
 from target_sprinto.singer.sink import SprintoSink
-from target_sprinto.singer.state.final_state import FinalState
 from target_sprinto.singer.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -96,8 +94,6 @@ class SprintoTarget(ConfiguredTarget):
         described = {name: entity.schema for name, entity in settings.entity_schemas.items()}
         for name, schema in {"User": bundled_user()["schema"], **described}.items():
             self._fields.add(name, "", schema)
-        self._counts = InputCounts()
-        self._final_state = FinalState()
         self._logged_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._expectations = Expectations({}, {})
@@ -109,16 +105,9 @@ class SprintoTarget(ConfiguredTarget):
             self.rejects = RejectedRecords(path, settings.max_rejects, config_files)
         elif settings.dry_run:
             self.rejects = RejectedRecords(None, settings.max_rejects)
+        self.intake = Intake(settings, self.reader, self.rejects)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
-        self.intake = Intake(
-            run=self.run,
-            rejects=self.rejects,
-            reader=self.reader,
-            counts=self._counts,
-            final_state=self._final_state,
-            settings=settings,
-            expectations=self._expectations,
-        )
+        self.intake.begin(self.run, self._expectations)
         self.streams = Streams(self, self._fields)
         self._progress = None
         if isinstance(self.run, Run):
@@ -143,9 +132,9 @@ class SprintoTarget(ConfiguredTarget):
                 info=settings,
                 client=self.client,
                 run_uuid=run_uuid,
-                counts=self._counts,
+                counts=self.intake.counts,
                 rejects=lambda: self.rejects.in_receipt() if self.rejects else [],
-                state=lambda: self._final_state.value,
+                state=lambda: self.intake.final_state.value,
                 input_sha256=digest.hexdigest,
                 input_lines=lambda: self.reader.line,
                 final_state_required=lambda: self.final_state_required,
@@ -191,7 +180,7 @@ class SprintoTarget(ConfiguredTarget):
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: earlier records keep their place."""
         stream = message_dict["stream"]
-        self._final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
+        self.intake.final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
         self.streams.register(stream, bytes(message_dict["schema"]), message_dict.get("key_properties"))
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
@@ -212,11 +201,11 @@ class SprintoTarget(ConfiguredTarget):
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it is written once everything before it is processed, at the end of the run."""
-        self._final_state.add_state(bytes(message_dict["value"]))
+        self.intake.final_state.add_state(bytes(message_dict["value"]))
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Accept it, log it once, do nothing: Sprinto's documentation does not mention table versions."""
-        self._final_state.add_version(message_dict["stream"])
+        self.intake.final_state.add_version(message_dict["stream"])
         if not self._logged_activate_version:
             log.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")
             self._logged_activate_version = True
@@ -240,14 +229,14 @@ class SprintoTarget(ConfiguredTarget):
             # A signal at the end of input is a better explanation than a missing STATE.
             self.raise_if_interrupted()
             if self.final_state_required:
-                self._final_state.require_complete()
+                self.intake.final_state.require_complete()
             self.streams.require_named(complete=self.reader.from_tap)
             self._expectations.require_no_loss()
             self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._ending.because_of(failure) from None
-        self._ending.finish(summary, self._final_state.value)
+        self._ending.finish(summary, self.intake.final_state.value)
 
     @property
     def final_state_required(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from target_sprinto import SprintoClient, errors
 from target_sprinto.push import errors as push
 from target_sprinto.push.protocol.activity_log import LoggedSession
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.lifecycle import OnCountMismatch
 from target_sprinto.push.protocol.pages import Item, Page, too_large
 from target_sprinto.push.protocol.rejections import describe_rejection
@@ -76,7 +77,7 @@ def arrivals(maps: dict[str, Any], types: dict[str, str], expected: tuple[str, .
 def rejected_records() -> RejectedRecords:
     records = RejectedRecords(None, 100)
     for field in FIELDS:
-        records.add(Rejected(SOURCE, TYPE, None, "invalid-record", field, "must be a string"))
+        records.add(Rejected(SOURCE, TYPE, None, "invalid-record", FieldProblem(field, "must be a string")))
     return records
 
 
