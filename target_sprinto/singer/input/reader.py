@@ -20,10 +20,10 @@ from typing import IO, Any
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_sprinto import private_files
-from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
+from target_sprinto.errors import InternalError, InvalidRecord, TapSilent
 from target_sprinto.push.errors import ConfigError, SprintoError
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck
-from target_sprinto.singer.input.messages import MAX_LINE_BYTES, parse_message
+from target_sprinto.singer.input.messages import MAX_LINE_BYTES, invalid_line, parse_message
 
 log = logging.getLogger(__name__)
 
@@ -144,27 +144,24 @@ class SprintoReader(GenericSingerReader[bytes]):
                 # Any other source is the caller's, and so is its error: those of `requests` are OSErrors.
                 is_file = hasattr(source, "read")
                 if is_file and isinstance(failure, UnicodeError):
-                    raise self._invalid_line("the line is not UTF-8.") from None
+                    raise invalid_line("the line is not UTF-8.", self.line + 1) from None
                 if is_file and isinstance(failure, OSError):
                     reason = private_files.reason(failure)
-                    raise self._invalid_line(f"the input cannot be read ({reason}).") from None
+                    raise invalid_line(f"the input cannot be read ({reason}).", self.line + 1) from None
                 if not (self.by_command or isinstance(failure, SprintoError)):
                     self.failure_of_source = failure
                 raise
             if line is None or line == end:
                 return
             if len(line) >= MAX_LINE_BYTES:
-                raise self._invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
+                raise invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.", self.line + 1)
             yield line
 
     def _encoded(self, line: str) -> bytes:
         try:
             return line.encode()
         except UnicodeError:
-            raise self._invalid_line("the line is not UTF-8.") from None
-
-    def _invalid_line(self, what: str) -> InvalidLine:
-        return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
+            raise invalid_line("the line is not UTF-8.", self.line + 1) from None
 
 
 def _is_pipe(file: IO[bytes] | IO[str]) -> bool:

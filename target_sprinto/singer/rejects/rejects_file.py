@@ -58,14 +58,11 @@ class RejectsFile:
     def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Position:
         """Write a record completely or not at all; `reason` is added to its message as ``"reject"``."""
         name = msgspec.json.encode(stream)
-        message: tuple[bytes | memoryview, ...] = (
-            b'{"type":"RECORD","stream":',
-            name,
-            b',"record":',
-            original.record,
-        )
+        message: tuple[bytes | memoryview, ...]
         if original.is_message:
             message = (memoryview(original.record)[:-1],)
+        else:
+            message = (b'{"type":"RECORD","stream":', name, b',"record":', original.record)
         record = (*message, b',"reject":', msgspec.json.encode(reason), b"}\n")
         schema: tuple[bytes, ...] = ()
         own = original.schema, original.key_properties

@@ -276,17 +276,14 @@ def _pattern_length(pattern: str) -> int:
 
 def _dynamic_anchors(schema: object) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-
-    def collect(value: object) -> None:
-        if isinstance(value, dict):
+    waiting = [schema]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
             name = "" if value.get("$recursiveAnchor") is True else value.get("$dynamicAnchor")
             if isinstance(name, str):
                 found.setdefault(name, []).append(value)
-            for inner in value.values():
-                collect(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                collect(inner)
-
-    collect(schema)
     return found
