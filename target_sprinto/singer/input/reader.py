@@ -96,6 +96,8 @@ class SprintoReader(GenericSingerReader[bytes]):
         seen: dict[str, int] = defaultdict(int)
         with self.guard():
             for line in self._lines(self._source(file_input)):
+                if len(line) >= MAX_LINE_BYTES:
+                    raise invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.", self.line + 1)
                 self.line += 1
                 if self._digest is not None:
                     self._digest.update(line)
@@ -129,33 +131,23 @@ class SprintoReader(GenericSingerReader[bytes]):
         return parse_message(line)
 
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
+        lines: Iterator[bytes] = (one if isinstance(one, bytes) else self._encoded(one) for one in source)
         if isinstance(source, io.BufferedIOBase):
             # Reads no more of an endless line than the maximum.
-            read_line: Callable[[], bytes | None] = partial(source.readline, MAX_LINE_BYTES)
-            end: bytes | None = b""
-        else:
-            lines = (line if isinstance(line, bytes) else self._encoded(line) for line in source)
-            # An empty line of a caller's list is not its end.
-            read_line, end = partial(next, lines, None), None
-        while True:
-            try:
-                line = read_line()
-            except Exception as failure:
-                # Any other source is the caller's, and so is its error: those of `requests` are OSErrors.
-                is_file = hasattr(source, "read")
-                if is_file and isinstance(failure, UnicodeError):
-                    raise invalid_line("the line is not UTF-8.", self.line + 1) from None
-                if is_file and isinstance(failure, OSError):
-                    reason = private_files.reason(failure)
-                    raise invalid_line(f"the input cannot be read ({reason}).", self.line + 1) from None
-                if not (self.by_command or isinstance(failure, SprintoError)):
-                    self.failure_of_source = failure
-                raise
-            if line is None or line == end:
-                return
-            if len(line) >= MAX_LINE_BYTES:
-                raise invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.", self.line + 1)
-            yield line
+            lines = iter(partial(source.readline, MAX_LINE_BYTES), b"")
+        try:
+            yield from lines
+        except Exception as failure:
+            # Any other source is the caller's, and so is its error: those of `requests` are OSErrors.
+            is_file = hasattr(source, "read")
+            if is_file and isinstance(failure, UnicodeError):
+                raise invalid_line("the line is not UTF-8.", self.line + 1) from None
+            if is_file and isinstance(failure, OSError):
+                reason = private_files.reason(failure)
+                raise invalid_line(f"the input cannot be read ({reason}).", self.line + 1) from None
+            if not (self.by_command or isinstance(failure, SprintoError)):
+                self.failure_of_source = failure
+            raise
 
     def _encoded(self, line: str) -> bytes:
         try:
@@ -206,17 +198,15 @@ class _InterruptibleInput(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         self._check_interrupt()
-        if self.head:
-            data, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
-            buffer[: len(data)] = data
-            return len(data)
-        began = time.monotonic()
-        while not self._poll.poll(POLL_INTERVAL * 1000):
-            if 0 < self.longest_silence <= time.monotonic() - began:
-                raise TapSilent(self.longest_silence)
-            self._check_interrupt()
-        data = os.read(self.descriptor, len(buffer))
-        self.waited(time.monotonic() - began)
+        data, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
+        if not data:
+            began = time.monotonic()
+            while not self._poll.poll(POLL_INTERVAL * 1000):
+                if 0 < self.longest_silence <= time.monotonic() - began:
+                    raise TapSilent(self.longest_silence)
+                self._check_interrupt()
+            data = os.read(self.descriptor, len(buffer))
+            self.waited(time.monotonic() - began)
         buffer[: len(data)] = data
         return len(data)
 
