@@ -27,6 +27,7 @@ from target_sprinto.singer.mapping.map_schema import mapped_schema
 from target_sprinto.singer.mapping.named_streams import Arrivals
 from target_sprinto.singer.record_routes import Route, Stream
 from target_sprinto.singer.schemas import schema_limits
+from target_sprinto.singer.schemas.entity_schemas import bundled_user
 from target_sprinto.singer.sink import SprintoSink
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,15 @@ _CHECK_MAPS = "Check `stream_maps` against the stream's schema."
 class Streams(dict[str, Stream]):
     """The streams of a run, by name. `fields` collects the paths of all fields."""
 
-    def __init__(self, target: ConfiguredTarget, fields: FieldPaths) -> None:
+    def __init__(self, target: ConfiguredTarget) -> None:
         self._target = target
         self._stream_maps = target.stream_maps
         self._intake, self._types = target.intake, target.settings.stream_types
-        self._fields = fields
+        self.fields = FieldPaths()
+        # A response may name a required field that no stream has.
+        described = {name: entity.schema for name, entity in target.settings.entity_schemas.items()}
+        for name, schema in {"User": bundled_user()["schema"], **described}.items():
+            self.fields.add(name, "", schema)
         self.arrivals = Arrivals(self._types, self._stream_maps, target.settings.expect)
         self._doubted: set[tuple[str, str]] = set()
         self._memory: dict[str, int] = {}
@@ -185,7 +190,7 @@ class Streams(dict[str, Stream]):
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
         keys = stream_map.transformed_key_properties
         sink = cast("SprintoSink", self._target.get_sink(stream, schema=schema, key_properties=keys))
-        self._fields.add(entity_type, stream, schema)
+        self.fields.add(entity_type, stream, schema)
         if sink.entity is not None:
             require_entity(sink.entity, tap_stream, rule, fields, list(schema["properties"]), keys or ())
         return Route(stream_map, rule, sink, list(fields))

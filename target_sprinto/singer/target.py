@@ -24,7 +24,6 @@ from typing import Any
 from target_sprinto.console import log_failure
 from target_sprinto.errors import InputError, InvalidRecord, explained
 from target_sprinto.push.errors import Interrupted, SprintoError
-from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
@@ -41,7 +40,6 @@ from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.rejects.rejected_records import RejectedRecords
 from target_sprinto.singer.rejects.response_file import ResponseFile
 from target_sprinto.singer.run_end import RunEnd
-from target_sprinto.singer.schemas.entity_schemas import bundled_user
 from target_sprinto.singer.settings import config_input
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.streams import Streams
@@ -89,11 +87,6 @@ class SprintoTarget(ConfiguredTarget):
         self.client = config_input.client_of(settings)
         self._config_identities = identities(config_names)
         config_files = config_input.lasting(config_names)
-        self._fields = FieldPaths()
-        # A response may name a required field that no stream has.
-        described = {name: entity.schema for name, entity in settings.entity_schemas.items()}
-        for name, schema in {"User": bundled_user()["schema"], **described}.items():
-            self._fields.add(name, "", schema)
         self._logged_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._expectations = Expectations({}, {})
@@ -106,9 +99,9 @@ class SprintoTarget(ConfiguredTarget):
         elif settings.dry_run:
             self.rejects = RejectedRecords(None, settings.max_rejects)
         self.intake = Intake(settings, self.reader, self.rejects)
+        self.streams = Streams(self)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
         self.intake.begin(self.run, self._expectations)
-        self.streams = Streams(self, self._fields)
         self._progress = None
         if isinstance(self.run, Run):
             self._progress = Progress(self.run, self.intake, self.client.timings.progress_interval)
@@ -147,7 +140,7 @@ class SprintoTarget(ConfiguredTarget):
         run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,
-            known_field=self._fields.find,
+            known_field=self.streams.fields.find,
             observer=self._report,
             finish=settings.finish,
             reference_prefix=settings.client_reference_prefix,
