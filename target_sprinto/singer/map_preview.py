@@ -8,8 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from msgspec.structs import replace
-
 from target_sprinto.errors import WouldBeRefused
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.pages import Page, PageBuilder
@@ -44,8 +42,7 @@ class PreviewRun(OfflineRun):
     def begin(self, settings: Settings) -> None:
         """Build pages and check records by the settings, without a comparison with the last applied run."""
         self._builder = PageBuilder(settings.page_size)
-        known = {name: replace(one, max_shrink_percent=None) for name, one in settings.expect.items()}
-        self.expectations = Expectations(known, {})
+        self.expectations = Expectations(settings.expect)
         self._checked = self.expectations.before(self._add)
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:

@@ -31,7 +31,7 @@ from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.receipts.recorder import ReceiptRecorder
 from target_sprinto.signals import Signals
 from target_sprinto.singer.configured_target import ConfiguredTarget
-from target_sprinto.singer.expectations import Expectations, compared_types
+from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.input.batch_files import identities, read_batch
 from target_sprinto.singer.input.messages import parse_message, without_nan
 from target_sprinto.singer.input.reader import SprintoReader
@@ -89,7 +89,7 @@ class SprintoTarget(ConfiguredTarget):
         config_files = config_input.lasting(config_names)
         self._logged_activate_version = False
         self._report: ReceiptRecorder | None = None
-        self._expectations = Expectations({}, {})
+        self._expectations = Expectations({})
         self.rejects: RejectedRecords | None = None
         if run is not None:
             self.rejects = RejectedRecords(None, sys.maxsize)
@@ -134,9 +134,9 @@ class SprintoTarget(ConfiguredTarget):
                 stream_maps=self.stream_maps,
                 interrupted=self._signals.check,
             )
-        compared = compared_types(settings.expect)
-        applied = self._report.file.last_applied(compared) if self._report and settings.expect else {}
-        self._expectations = Expectations(settings.expect, applied, holds=settings.finish is Finish.HOLD)
+        last_applied = self._report.file.last_applied if self._report else None
+        holds = settings.finish is Finish.HOLD
+        self._expectations = Expectations(settings.expect, last_applied, holds=holds)
         run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,

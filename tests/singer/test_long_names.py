@@ -82,7 +82,7 @@ def rejected_records() -> RejectedRecords:
 
 
 def guards(**expected: Any) -> Expectations:  # noqa: ANN401 - expectations by name
-    return Expectations({TYPE: Expectation(**expected)}, {})
+    return Expectations({TYPE: Expectation(**expected)})
 
 
 def unknown_unique_field() -> None:
@@ -181,7 +181,7 @@ MESSAGES: dict[str, Callable[[], object]] = {
     "deleted record": lambda: raised(errors.DeletedRecord(STREAM)),
     "too many rejects": lambda: rejected_records().raise_if_more_than(1),
     "nothing accepted": lambda: rejected_records().raise_if_none_accepted({}),
-    "too many records": lambda: Expectations({TYPE: Expectation(max_records=0)}, {}).before(lambda *_: None)(
+    "too many records": lambda: Expectations({TYPE: Expectation(max_records=0)}).before(lambda *_: None)(
         TYPE, b"{}"
     ),
     "too few records": lambda: RunOptions(
