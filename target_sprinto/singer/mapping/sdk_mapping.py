@@ -57,6 +57,7 @@ class SdkMapping:
 
     def __init__(self, stream_map: StreamMap, rule: MapRule) -> None:
         self._map, self._rule = stream_map, rule
+        self._stream = quoted(stream_map.stream_alias)
         self._flattens = stream_map.flattening_enabled
         self._unflattened = copy.copy(stream_map)
         self._unflattened.flattening_options = None
@@ -80,7 +81,6 @@ class SdkMapping:
         return mapped
 
     def _mapped(self, record: dict[str, Any]) -> dict[str, Any] | None:
-        stream = quoted(self._map.stream_alias)
         try:
             self._require_usable(record)
             mapped = self._unflattened.transform(dict(record))
@@ -89,7 +89,7 @@ class SdkMapping:
             raise
         except RecursionError:
             raise InvalidRecord(
-                f"a record of stream {stream} is nested too deeply for its stream map."
+                f"a record of stream {self._stream} is nested too deeply for its stream map."
             ) from None
         except Exception as problem:  # noqa: BLE001 - a user's expression may raise anything
             failing = self._failing_field(record)
@@ -103,7 +103,7 @@ class SdkMapping:
             elif isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
                 cause = f"{quoted(missing)} is missing"
             raise MapFailed(
-                f"the stream map of stream {stream} failed on a record:"
+                f"the stream map of stream {self._stream} failed on a record:"
                 f" {f'{failing} ({cause})' if failing else cause}.",
                 hint,
             ) from None
@@ -112,8 +112,8 @@ class SdkMapping:
         for field in record.keys() & self._operands:
             if _has_long_number(record[field]):
                 raise InvalidRecord(
-                    f"a record of stream {quoted(self._map.stream_alias)} has a number with too many digits"
-                    f" for the expression that reads it, in field {quoted(field)}.",
+                    f"a record of stream {self._stream} has a number with too many digits for the expression"
+                    f" that reads it, in field {quoted(field)}.",
                     "Correct it at its source, or only rename the field.",
                     field=field,
                     issue="has too many digits for an expression",
@@ -131,7 +131,7 @@ class SdkMapping:
         ((name, _),) = Counter(names).most_common(1)
         declared = name in self._map.transformed_schema["properties"]
         raise InvalidRecord(
-            f"flattening gives two fields of a record of stream {quoted(self._map.stream_alias)} one name"
+            f"flattening gives two fields of a record of stream {self._stream} one name"
             f"{f': {quoted(name)}' if declared else ''}.",
             "Choose another `flattening_separator` or a larger `flattening_max_key_length`, or rename a field"
             " in the stream map.",

@@ -67,16 +67,13 @@ class CompiledSchema:
         formats: bool = False,
     ) -> None:
         self.schema = schema
-        self.cost = cost_of(schema)
+        self.cost = cost_of(schema, backtracking=patterns is BACKTRACKING)
         self.compile = partial(draft, validate_formats=formats, offline=True, pattern_options=patterns)
         self.compiled = self.compile(schema)
         self.is_valid = self.compiled.is_valid
-        self._backtracking = patterns is BACKTRACKING
-        self._has_alternatives = _has_alternatives(schema)
-
-    def allows(self, body: bytes) -> bool:
+        self.allows = self.cost.allows
         """Whether a record, given as JSON, may be validated within the limits."""
-        return self.cost.allows(body, backtracking=self._backtracking)
+        self._has_alternatives = _has_alternatives(schema)
 
     def first(self, record: object) -> SchemaError | None:
         """The first error, or None if it cannot be determined."""
