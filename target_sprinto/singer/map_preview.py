@@ -83,7 +83,6 @@ def document(
     rejects = Counter((one.source.stream, one.source.map) for one in rejected)
     streams = []
     for stream in target.streams.values():
-        fields = list(decode_object(stream.schema)["properties"])
         for route in stream.routes:
             place = (stream.name, route.name if len(stream.routes) > 1 else "")
             sent, rules = run.sent[place], route.rule.fields
@@ -99,7 +98,7 @@ def document(
                     "filter": route.rule.options.get("__filter__"),
                     "key": route.keys,
                     "fields": {field: rules.get(field) or field for field in route.sends},
-                    "dropped": route.rule.dropped(fields),
+                    "dropped": route.dropped,
                     "always_null": empty,
                     "sha256": run.digests[place].hexdigest() if sent else None,
                     "examples": [

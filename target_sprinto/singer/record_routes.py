@@ -38,7 +38,7 @@ class Route:
     """One stream map of a stream, and the sink that its records go to. `fields` are the stream's.
 
     `reads_deletion`: whether the map reads the mark of a deleted record. `sends`: the fields of a mapped
-    record. `keys`: those that identify its entity.
+    record. `keys`: those that identify its entity. `dropped`: the stream's fields that it does not use.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Route:
         self.entity_type = sink.entity_type
         self.reads_deletion = rule.reads(DELETED_AT)
         self.rule = rule
+        self.dropped = rule.dropped(fields)
         self.name = rule.name or ""
         self.sends = list(sink.original_schema["properties"])
         self._stream_map = stream_map

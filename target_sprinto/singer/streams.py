@@ -41,14 +41,13 @@ class Streams(dict[str, Stream]):
 
     def __init__(self, target: ConfiguredTarget) -> None:
         self._target = target
-        self._stream_maps = target.stream_maps
         self._intake, self._types = target.intake, target.settings.stream_types
         self.fields = FieldPaths()
         # A response may name a required field that no stream has.
         described = {name: entity.schema for name, entity in target.settings.entity_schemas.items()}
         for name, schema in {"User": bundled_user()["schema"], **described}.items():
             self.fields.add(name, "", schema)
-        self.arrivals = Arrivals(self._types, self._stream_maps, target.settings.expect)
+        self.arrivals = Arrivals(self._types, target.stream_maps, target.settings.expect)
         self._doubted: set[tuple[str, str]] = set()
         self._memory: dict[str, int] = {}
 
@@ -103,7 +102,7 @@ class Streams(dict[str, Stream]):
 
     def _require_small(self, name: str, schema: bytes) -> None:
         # A stream map that drops the other fields has no copy of the schema.
-        rules = rules_of(self._stream_maps, name)
+        rules = rules_of(self._target.stream_maps, name)
         copies = sum(not rule.drops_others for rule in rules)
         self._memory[name] = schema_limits.memory_of(schema) * max(1, copies)
         hint = "Select fewer streams or fields in the tap's catalog."
@@ -122,7 +121,7 @@ class Streams(dict[str, Stream]):
     def _routes(self, name: str, schema: dict[str, Any], key_properties: list[str] | None) -> list[Route]:
         # Copied, because the mapper changes it.
         fields = copy.deepcopy(schema["properties"])
-        rules = rules_of(self._stream_maps, name)
+        rules = rules_of(self._target.stream_maps, name)
         for rule in rules:
             if rule.name is not None:
                 require_map(rule, name, list(fields), key_properties)
@@ -151,7 +150,7 @@ class Streams(dict[str, Stream]):
             if route := self._route(name, fields, stream_map, rule):
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type
-        of_each = [set(route.rule.dropped(fields)) for route in routes]
+        of_each = [set(route.dropped) for route in routes]
         dropped = set[str].intersection(*of_each) if of_each else set[str]()
         self._intake.counts.dropped[name] = sorted(dropped)
         for change in self.arrivals.add(name, fields, sent_as, dropped):

@@ -75,7 +75,6 @@ class SprintoTarget(ConfiguredTarget):
             reject=self._reject_line,
             guard=self._reading,
             by_command=signals is not None,
-            longest_silence=lambda: self.settings.input_timeout_seconds,
         )
         super().__init__(
             self.reader,
@@ -84,6 +83,7 @@ class SprintoTarget(ConfiguredTarget):
             validate_config=validate_config,
         )
         settings, run_uuid = self.settings, str(uuid.uuid4())
+        self.reader.longest_silence = settings.input_timeout_seconds
         self.client = config_input.client_of(settings)
         self._config_identities = identities(config_names)
         config_files = config_input.lasting(config_names)

@@ -34,16 +34,16 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     `check` is called while waiting for input, and may raise to stop reading. `reject` is passed a line that
     is invalid only because of a number that JSON cannot represent; it raises unless the record may be left
-    out. `guard` is the context in which lines are read. `longest_silence` is called when reading begins, and
-    returns the seconds without input after which a tap on stdin is assumed to have crashed. `by_command`
-    bypasses Python's buffer of a file, too: then nothing else may have read it.
+    out. `guard` is the context in which lines are read. `longest_silence` is the number of seconds without
+    input after which a tap on stdin is assumed to have crashed; 0 for none. `by_command` bypasses Python's
+    buffer of a file, too: then nothing else may have read it.
     """
 
     check: InterruptCheck
     reject: Callable[[bytes, InvalidRecord], None]
     guard: Callable[[], AbstractContextManager[None]]
-    longest_silence: Callable[[], float]
     by_command: bool
+    longest_silence: float = field(default=0.0, init=False)
     line: int = field(default=0, init=False)
     from_tap: bool = field(default=False, init=False)
     """Whether the input is a stream that a tap may write: stdin, or another pipe."""
@@ -77,7 +77,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         if not isinstance(opened, io.BufferedReader) or not isinstance(opened.raw, io.FileIO):
             return opened
         head = b"" if self.by_command else _read_ahead(opened)
-        return interruptible_reader(opened.fileno(), self.check, self._add_wait, self.longest_silence(), head)
+        return interruptible_reader(opened.fileno(), self.check, self._add_wait, self.longest_silence, head)
 
     def _add_wait(self, seconds: float) -> None:
         self.waited_seconds += seconds
@@ -117,7 +117,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         if file_input is None:
             return self.default_input
         if self.by_command:
-            silence = self.longest_silence() if self.from_tap else 0.0
+            silence = self.longest_silence if self.from_tap else 0.0
             return interruptible_reader(file_input.fileno(), self.check, self._add_wait, silence)
         if isinstance(file_input, str | bytes) or not isinstance(file_input, Iterable):
             kind = type(file_input).__name__
