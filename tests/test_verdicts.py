@@ -201,8 +201,8 @@ def assert_explained(schema: dict[str, Any], record: Any) -> bool:  # noqa: ANN4
         validator = RecordValidator("people", schema)
     except InvalidSchema:
         return True
-    errors = validator._errors
-    found = list(validator._compiled.iter_errors(record))
+    errors = validator._compiled
+    found = list(errors.compiled.iter_errors(record))
     its_own = [errors._described(error)[:3] for error in found]
     # The schema's own double negation, which `_described` takes for one that silences alternatives.
     negated = "violates the rule 'not'", "not"

@@ -25,7 +25,7 @@ from target_sprinto.push.text import shown
 from target_sprinto.push.transport.background import POLL_INTERVAL, in_background, is_done_within
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.schemas.entity_schemas import BUNDLED, bundled_user
-from target_sprinto.singer.settings import environment
+from target_sprinto.singer.settings import config_input
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox import EntityRules, Sandbox
@@ -220,7 +220,7 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
             env={
                 name: value
                 for name, value in os.environ.items()
-                if not name.startswith(environment.PREFIX) or name == f"{environment.PREFIX}LOGLEVEL"
+                if not name.startswith(config_input.PREFIX) or name == f"{config_input.PREFIX}LOGLEVEL"
             },
             input=messages,
             stdout=subprocess.PIPE,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
@@ -30,13 +29,15 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.settings import config_input, environment, settings_checks
+from target_sprinto.singer.settings import config_input, settings_checks
 from target_sprinto.singer.settings.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 log = logging.getLogger(__name__)
+
+_MAPPER = "singer_sdk.mapper"
 
 
 class ConfiguredTarget(Target):
@@ -66,7 +67,9 @@ class ConfiguredTarget(Target):
         validate_config: bool = True,
     ) -> None:
         """Raises SettingsError."""
-        quieten_sdk(self.name)
+        # Filters, not levels: a logging configuration would reset a level.
+        for logger in (self.name, _MAPPER):
+            logging.getLogger(logger).addFilter(_quietened)
         try:
             # A copy, because the SDK's mapper removes entries. A null setting counts as not set.
             given = {name: value for name, value in (config or {}).items() if value is not None}
@@ -74,8 +77,7 @@ class ConfiguredTarget(Target):
                 # The SDK leaves numbers as strings, fails on other types with a traceback, and loads a `.env`
                 # of any parent folder into the environment.
                 known = self._known_settings()
-                given |= environment.from_environment(known, os.environ)
-                given = config_input.with_dotenv(given, known)
+                given = config_input.with_dotenv(given | config_input.from_environment(known), known)
             super().__init__(
                 config=copy.deepcopy(given), validate_config=validate_config, message_reader=reader
             )
@@ -209,20 +211,9 @@ class _InputFile(click.File):
             return super().convert(value, param, ctx)
 
 
-def quieten_sdk(plugin: str) -> None:
+def _quietened(record: logging.LogRecord) -> bool:
     """Log the SDK's INFO lines about itself at DEBUG, and drop its mapper's DEBUG lines."""
-    # Filters, not levels: a logging configuration would reset a level.
-    logging.getLogger("singer_sdk.mapper").addFilter(_is_at_least_info)
-    for name in (plugin, "singer_sdk.mapper"):
-        logging.getLogger(name).addFilter(_demoted)
-
-
-def _is_at_least_info(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.INFO
-
-
-def _demoted(record: logging.LogRecord) -> bool:
     if record.levelno == logging.INFO:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
-    return True
+    return record.name != _MAPPER or record.levelno > logging.INFO

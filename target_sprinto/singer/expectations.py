@@ -27,35 +27,37 @@ MAX_UNIQUE_VALUES = 1_000_000
 """For all unique fields of a run together: about 70 MB of digests."""
 
 
-def compared_types(expect: Mapping[str, Expectation]) -> list[str]:
-    """The entity types whose number of records is compared with the last applied run."""
-    return [name for name, wanted in expect.items() if wanted.max_shrink_percent is not None]
-
-
 class Expectations:
-    """Checks one run. `expect` and `applied`, the last applied run, are by entity type.
+    """Checks one run. `last_applied` finds the last applied run by entity type; None to compare with none.
 
     `holds`: the run's session is held, so its receipt never shows that it was applied.
     """
 
     def __init__(
-        self, expect: Mapping[str, Expectation], applied: Mapping[str, Applied], *, holds: bool = False
+        self,
+        expect: Mapping[str, Expectation],
+        last_applied: Callable[[Collection[str]], Mapping[str, Applied]] | None = None,
+        *,
+        holds: bool = False,
     ) -> None:
         self._expect = expect
-        self._applied = applied
         self._counts: Counter[str] = Counter()
         self._seen: dict[tuple[str, str], set[bytes]] = {}
         self._unique_values = 0
         self._never_seen = {(name, field) for name, wanted in expect.items() for field in wanted.unique}
-        compared = compared_types(expect)
-        if holds and compared:
+        compared = [name for name, wanted in expect.items() if wanted.max_shrink_percent is not None]
+        self._applied: Mapping[str, Applied] = {}
+        if last_applied is None or not compared:
+            return
+        self._applied = last_applied(compared)
+        if holds:
             log.warning(
                 "Under `finish: hold`, `max_shrink_percent` compares with the last run under `finish: apply`,"
                 " if there is one, and never with a held run, even if it was applied later."
             )
             return
         for name in compared:
-            if name not in applied:
+            if name not in self._applied:
                 log.warning(
                     "`max_shrink_percent`: no receipt shows that %s was applied before; its count is not"
                     " compared in this run.",

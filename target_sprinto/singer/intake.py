@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, cast
 
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.entity_keys import entity_key
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
 from target_sprinto.receipts.run_info import InputCounts
@@ -18,30 +18,28 @@ from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.state.final_state import FinalState
 
 
-@dataclass(kw_only=True)
 class Intake:
     """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
     `reader` has the number of the current input line. `records` counts those of the input.
     """
 
-    run: Run | OfflineRun
-    rejects: RejectedRecords | None
-    reader: SprintoReader
-    counts: InputCounts
-    final_state: FinalState
-    settings: Settings
-    expectations: Expectations
-    records: int = 0
-
-    def __post_init__(self) -> None:
-        keep = self.rejects is not None and self.rejects.keeps_originals
-        self.add = self.expectations.before(self._add_with_original if keep else self.run.add_valid)
-        self.needs_keys = self.settings.max_parallel_pages > 1 or self.rejects is not None
+    def __init__(self, settings: Settings, reader: SprintoReader, rejects: RejectedRecords | None) -> None:
+        self.settings, self.reader, self.rejects = settings, reader, rejects
+        self.counts = InputCounts()
+        self.final_state = FinalState()
+        self.records = 0
+        self.needs_keys = settings.max_parallel_pages > 1 or rejects is not None
         """Whether records are passed on with their entity key, if their type has one."""
         self.left_out: Counter[tuple[str, str]] = Counter()
         """By stream and stream map: records that the map filtered out, and deleted ones that were skipped."""
         self._key_properties: dict[str, tuple[str, ...]] = {}
+
+    def begin(self, run: Run | OfflineRun, expectations: Expectations) -> None:
+        """Pass records on to the run, once the expectations are checked."""
+        self.run = run
+        keep = self.rejects is not None and self.rejects.keeps_originals
+        self.add = expectations.before(self._add_with_original if keep else run.add_valid)
 
     def register(self, entity_type: str, key_properties: tuple[str, ...]) -> None:
         """Note a stream's key properties. If streams of one type disagree, its entities have no key."""
@@ -76,6 +74,6 @@ class Intake:
         """Keep a record that must not be sent, if rejects are kept; otherwise raise the problem."""
         if self.rejects is None:
             raise problem
-        field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
+        what = FieldProblem(getattr(problem, "field", None), getattr(problem, "issue", None))
         problems = getattr(problem, "problems", ())
-        self.rejects.add(Rejected(source, entity_type, key, problem.code, field, issue, problems=problems))
+        self.rejects.add(Rejected(source, entity_type, key, problem.code, what, problems=problems))

@@ -8,8 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from msgspec.structs import replace
-
 from target_sprinto.errors import WouldBeRefused
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.pages import Page, PageBuilder
@@ -44,8 +42,7 @@ class PreviewRun(OfflineRun):
     def begin(self, settings: Settings) -> None:
         """Build pages and check records by the settings, without a comparison with the last applied run."""
         self._builder = PageBuilder(settings.page_size)
-        known = {name: replace(one, max_shrink_percent=None) for name, one in settings.expect.items()}
-        self.expectations = Expectations(known, {})
+        self.expectations = Expectations(settings.expect)
         self._checked = self.expectations.before(self._add)
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
@@ -86,10 +83,9 @@ def document(
     rejects = Counter((one.source.stream, one.source.map) for one in rejected)
     streams = []
     for stream in target.streams.values():
-        fields = list(decode_object(stream.schema)["properties"])
         for route in stream.routes:
             place = (stream.name, route.name if len(stream.routes) > 1 else "")
-            sent, rules = run.sent[place], route.rule.fields if route.rule else {}
+            sent, rules = run.sent[place], route.rule.fields
             empty = [field for field in route.sends if field not in run.filled[place]] if sent else []
             streams.append(
                 {
@@ -99,10 +95,10 @@ def document(
                     "sent": sent,
                     "rejected": rejects[place],
                     "left_out": target.intake.left_out[place],
-                    "filter": route.rule.options.get("__filter__") if route.rule else None,
+                    "filter": route.rule.options.get("__filter__"),
                     "key": route.keys,
                     "fields": {field: rules.get(field) or field for field in route.sends},
-                    "dropped": route.rule.dropped(fields) if route.rule else [],
+                    "dropped": route.dropped,
                     "always_null": empty,
                     "sha256": run.digests[place].hexdigest() if sent else None,
                     "examples": [
@@ -122,7 +118,7 @@ def document(
         "pages": run.pages,
         "bytes": run.bytes,
         "problems": [
-            {"entity_type": one.entity_type, "field": one.field, "issue": one.issue, "code": one.code}
+            {"entity_type": one.entity_type, **one.problem._asdict(), "code": one.code}
             | {"records": len(one.lines), "lines": one.lines[:5]}
             for one in grouped(rejected)
         ],

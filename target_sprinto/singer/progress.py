@@ -1,7 +1,6 @@
 """Reports the progress of a run, and at its end where the time was spent.
 
-On a terminal this is one live line, elsewhere a periodic log line. Nothing is counted here: the figures come
-from callables.
+On a terminal this is one live line, elsewhere a periodic log line. Nothing is counted here.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.push.text import pluralize
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import start_thread
+from target_sprinto.singer.intake import Intake
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +27,13 @@ _COLUMNS = 80
 
 @dataclass(eq=False)
 class Progress:
-    """Reports on a run from `begin` to `end`, on its own thread.
+    """Reports on a run from `begin` to `end`, on its own thread; when called from Python, only at the end.
 
-    `records` returns the number of records read so far, `input_seconds` the time spent waiting for them.
-    Without `by_command`, as when called from Python, it only makes the summary. The log line is written
-    every `interval` seconds.
+    The log line is written every `interval` seconds.
     """
 
     run: Run
-    records: Callable[[], int]
-    input_seconds: Callable[[], float]
-    _: KW_ONLY
-    by_command: bool
+    intake: Intake
     interval: float = Timings.progress_interval
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -48,7 +42,7 @@ class Progress:
     def begin(self) -> None:
         """Start, before the first line of input is read."""
         self._began = time.monotonic()
-        if not self.by_command:
+        if not self.intake.reader.by_command:
             return
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         report = self._report_live if live else self._log_periodically
@@ -64,7 +58,7 @@ class Progress:
     def summary(self) -> str:
         """How long the run took, and its bottleneck: input, Sprinto, or the work done here."""
         took = time.monotonic() - self._began
-        spent = {"input": self.input_seconds(), "Sprinto": self.run.blocked_seconds}
+        spent = {"input": self.intake.reader.waited_seconds, "Sprinto": self.run.blocked_seconds}
         spent["encoding"] = max(0.0, took - sum(spent.values()))
         bottleneck = max(spent, key=lambda name: spent[name])
         others = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items() if name != bottleneck)
@@ -74,7 +68,7 @@ class Progress:
     def _log_periodically(self) -> None:
         message, records = "", 0
         while not self._ended.wait(self.interval):
-            before, records = records, self.records()
+            before, records = records, self.intake.records
             now = describe(records, self.run.progress())
             if now != message:
                 rate = (records - before) / self.interval
@@ -102,7 +96,7 @@ class Progress:
             ) as bar,
         ):
             while not self._ended.wait(_LIVE_SECONDS):
-                bar.n = self.records()
+                bar.n = self.intake.records
                 bar.set_description_str(describe(bar.n, self.run.progress()))
 
 

@@ -19,7 +19,6 @@ from target_sprinto.singer.input.messages import (
     MAX_RECORD_BYTES,
     MAX_RECORD_VALUES,
     decode_object,
-    decode_parts,
     diagnose_line,
     fields_of,
     has_more_values,
@@ -27,12 +26,7 @@ from target_sprinto.singer.input.messages import (
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.mapping.map_rules import MapRule
 from target_sprinto.singer.mapping.record_plan import RecordWriter, record_writer
-from target_sprinto.singer.mapping.sdk_mapping import (
-    copied_fields,
-    flattened_objects,
-    map_record,
-    operands_of,
-)
+from target_sprinto.singer.mapping.sdk_mapping import SdkMapping
 from target_sprinto.singer.rejects.rejected_records import Source
 from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.schemas.typed_decoder import typed_decoder
@@ -44,30 +38,29 @@ class Route:
     """One stream map of a stream, and the sink that its records go to. `fields` are the stream's.
 
     `reads_deletion`: whether the map reads the mark of a deleted record. `sends`: the fields of a mapped
-    record. `keys`: those that identify its entity.
+    record. `keys`: those that identify its entity. `dropped`: the stream's fields that it does not use.
     """
 
     def __init__(
         self,
         stream_map: StreamMap,
-        rule: MapRule | None,
+        rule: MapRule,
         sink: SprintoSink,
         fields: Sequence[str],
     ) -> None:
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
         self.entity_type = sink.entity_type
-        self.reads_deletion = rule is not None and rule.reads(DELETED_AT)
+        self.reads_deletion = rule.reads(DELETED_AT)
         self.rule = rule
-        self.name = rule.name if rule else ""
+        self.dropped = rule.dropped(fields)
+        self.name = rule.name or ""
         self.sends = list(sink.original_schema["properties"])
-        self._map = None if unchanged else stream_map
+        self._stream_map = stream_map
+        self._map = None if unchanged else SdkMapping(stream_map, rule)
         self._sink = sink
         self._intake = sink.intake
         self.keys = tuple(sink.key_properties)
         self._fields = fields
-        self._copied = copied_fields(rule) if rule and not stream_map.flattening_enabled else None
-        self._operands = operands_of(rule) if rule else frozenset()
-        self._flattened = flattened_objects(stream_map)
         # The decoder checks for the mark in records that are sent unchanged, the writer in mapped ones.
         mark = DELETED_AT if unchanged else None
         self._writer = None if unchanged else record_writer(stream_map, rule, fields)
@@ -127,11 +120,9 @@ class Route:
     @cached_property
     def _key_writer(self) -> RecordWriter | None:
         """Writes only the key properties of the mapped records, as the map renames or computes them."""
-        if self._map is None or self.rule is None:
-            return None
         named = {name: self.rule.options[name] for name in self.keys if name in self.rule.options}
         only = MapRule(self.rule.name, self.rule.source, {**named, "__else__": None})
-        return record_writer(self._map, only, self._fields)
+        return record_writer(self._stream_map, only, self._fields)
 
     def deliver(self, record: dict[str, Any], raw: bytes, source: Source) -> None:
         """Pass one record to the sink, mapped; what no map changes keeps its bytes.
@@ -142,21 +133,14 @@ class Route:
             self._sink.add(record, raw.strip(), source)
             return
         try:
-            mapped = map_record(self._map, self.rule, self._operands, record)
+            mapped = self._map.map(record, raw)
         except InvalidRecord as problem:
             self.reject(problem, raw, source)
             return
         if mapped is None:
             self._intake.leave_out(source)
-            return
-        for name in self._flattened & mapped.keys():
-            if mapped[name] is None:
-                del mapped[name]
-        if self._copied is not None:
-            parts = decode_parts(raw)
-            sources = {name: self._copied.get(name, name) for name in mapped}
-            mapped |= {name: parts[field] for name, field in sources.items() if field in parts}
-        self._sink.process_record(mapped, {"source": source})
+        else:
+            self._sink.process_record(mapped, {"source": source})
 
 
 @dataclass(eq=False)

@@ -63,7 +63,6 @@ class RunEnd:
     progress: Progress | None
     signals: Signals
     sinks: Mapping[str, Sink]
-    disposition: Finish
     config_files: tuple[str, ...]
 
     def finish(self, summary: RunResult, state: bytes | None) -> None:
@@ -136,7 +135,7 @@ class RunEnd:
             self._log_rejects()
         elif self.intake.rejects is not None:
             sentences.append(self.intake.rejects.finish_unapplied())
-        if self.disposition is Finish.DISCARD and isinstance(failure, _AFTER_DRY_RUN):
+        if self.intake.settings.finish is Finish.DISCARD and isinstance(failure, _AFTER_DRY_RUN):
             rejected = self._would_be_rejected()
         if rejected:
             incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
@@ -167,7 +166,7 @@ class RunEnd:
 
     def _finished(self, summary: RunResult, state: bytes | None) -> RecordedOutcome:
         """Log the outcome of a run that did not fail; write its STATE to stdout, if it may be written."""
-        if self.disposition is Finish.DISCARD:
+        if self.intake.settings.finish is Finish.DISCARD:
             rejected = self._dry_run(summary)
             code, kept = rejected.exit_code if rejected else 0, self.responses.written
             return RecordedOutcome("dry-run", code, rejected, response_kept=kept)
@@ -187,7 +186,7 @@ class RunEnd:
                     sum(counts.records[name] for name in unsent),
                 )
             log.info("No records to send: no session was opened.", extra=log_fields(summary))
-        elif self.disposition is Finish.HOLD:
+        elif self.intake.settings.finish is Finish.HOLD:
             self._held(summary)
             return RecordedOutcome("held")
         else:
@@ -252,7 +251,7 @@ class RunEnd:
         if self.intake.rejects is None:
             return
         try:
-            message = self.intake.rejects.finish(held=self.disposition is Finish.HOLD)
+            message = self.intake.rejects.finish(held=self.intake.settings.finish is Finish.HOLD)
         except (MemoryError, OSError) as problem:
             # The run is applied: no failure of the file may hide that.
             message = f"The rejects file could not be finished ({type(problem).__name__})."

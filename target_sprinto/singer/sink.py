@@ -73,10 +73,16 @@ class SprintoSink(BatchSink):
                 _HINT,
             ) from None
         source = self._source(context, body)
-        if not_finite:
-            self._reject_not_finite(mapped, not_finite, source)
-        else:
+        if not not_finite:
             self.add(mapped, body, source)
+            return
+        key = self.intake.key(self.entity_type, mapped) if not_finite.isdisjoint(self._keys) else None
+        problem = InvalidRecord(
+            f"the stream map of stream {quoted(self.stream_name)} returned NaN or Infinity.",
+            _HINT,
+            field=min(not_finite),
+        )
+        self.intake.reject(problem, source, self.entity_type, key)
 
     def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002 - the page is the run's
         """Send the current page, which may include records of other streams."""
@@ -107,15 +113,6 @@ class SprintoSink(BatchSink):
             return cast("Source", source)
         original = Original(body, encode(self.original_schema), list(self._keys))
         return Source(self.stream_name, self.intake.reader.line, original=original)
-
-    def _reject_not_finite(self, record: dict[str, Any], fields: set[str], source: Source) -> None:
-        key = self.intake.key(self.entity_type, record) if fields.isdisjoint(self._keys) else None
-        problem = InvalidRecord(
-            f"the stream map of stream {quoted(self.stream_name)} returned NaN or Infinity.",
-            _HINT,
-            field=min(fields),
-        )
-        self.intake.reject(problem, source, self.entity_type, key)
 
     def _require_valid(self, record: dict[str, Any], body: bytes) -> None:
         if self.entity is not None:

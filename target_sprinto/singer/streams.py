@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from singer_sdk import Sink
 from singer_sdk.exceptions import MappingError
-from singer_sdk.mapper import CustomStreamMap, PluginMapper, RemoveRecordTransform, StreamMap
+from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform, StreamMap
 
 from target_sprinto.errors import (
     InvalidSchema,
@@ -22,20 +19,15 @@ from target_sprinto.errors import (
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
+from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.input.messages import decode_object
-from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.mapping.map_check import (
-    doubts,
-    require_entity,
-    require_known_names,
-    require_map,
-)
+from target_sprinto.singer.mapping.map_check import doubts, require_entity, require_known_names, require_map
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
 from target_sprinto.singer.mapping.named_streams import Arrivals
 from target_sprinto.singer.record_routes import Route, Stream
 from target_sprinto.singer.schemas import schema_limits
-from target_sprinto.singer.settings.settings import Settings
+from target_sprinto.singer.schemas.entity_schemas import bundled_user
 from target_sprinto.singer.sink import SprintoSink
 
 log = logging.getLogger(__name__)
@@ -44,19 +36,18 @@ _MELTANO_TEST_STREAM = "meltano_test_stream"
 _CHECK_MAPS = "Check `stream_maps` against the stream's schema."
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class Streams(dict[str, Stream]):
-    """The streams of a run, by name. `get_sink` is the SDK's; `fields` collects the paths of all fields."""
+    """The streams of a run, by name. `fields` collects the paths of all fields."""
 
-    settings: Settings
-    stream_maps: dict[str, Any]
-    mapper: PluginMapper
-    get_sink: Callable[..., Sink]
-    intake: Intake
-    fields: FieldPaths
-
-    def __post_init__(self) -> None:
-        self.arrivals = Arrivals(self.settings.stream_types, self.stream_maps, self.settings.expect)
+    def __init__(self, target: ConfiguredTarget) -> None:
+        self._target = target
+        self._intake, self._types = target.intake, target.settings.stream_types
+        self.fields = FieldPaths()
+        # A response may name a required field that no stream has.
+        described = {name: entity.schema for name, entity in target.settings.entity_schemas.items()}
+        for name, schema in {"User": bundled_user()["schema"], **described}.items():
+            self.fields.add(name, "", schema)
+        self.arrivals = Arrivals(self._types, target.stream_maps, target.settings.expect)
         self._doubted: set[tuple[str, str]] = set()
         self._memory: dict[str, int] = {}
 
@@ -87,7 +78,7 @@ class Streams(dict[str, Stream]):
             raise InvalidSchema(
                 f"the schema of stream {quoted(name)} is nested too deeply.", "Fix the tap."
             ) from None
-        self[name] = Stream(name, schema, key_properties, routes, self.intake)
+        self[name] = Stream(name, schema, key_properties, routes, self._intake)
 
     def require_named(self, *, complete: bool) -> None:
         """Log names in the settings that may be misspelled; raise StreamMissing if that is certain.
@@ -111,8 +102,8 @@ class Streams(dict[str, Stream]):
 
     def _require_small(self, name: str, schema: bytes) -> None:
         # A stream map that drops the other fields has no copy of the schema.
-        rules = rules_of(self.stream_maps, name)
-        copies = sum(rule is None or not rule.drops_others for rule in rules)
+        rules = rules_of(self._target.stream_maps, name)
+        copies = sum(not rule.drops_others for rule in rules)
         self._memory[name] = schema_limits.memory_of(schema) * max(1, copies)
         hint = "Select fewer streams or fields in the tap's catalog."
         if len(schema) > MAX_BYTES:
@@ -130,11 +121,12 @@ class Streams(dict[str, Stream]):
     def _routes(self, name: str, schema: dict[str, Any], key_properties: list[str] | None) -> list[Route]:
         # Copied, because the mapper changes it.
         fields = copy.deepcopy(schema["properties"])
-        rules = rules_of(self.stream_maps, name)
-        for own in filter(None, rules):
-            require_map(own, name, list(fields), key_properties)
+        rules = rules_of(self._target.stream_maps, name)
+        for rule in rules:
+            if rule.name is not None:
+                require_map(rule, name, list(fields), key_properties)
         try:
-            self.mapper.register_raw_stream_schema(name, schema, key_properties)
+            self._target.mapper.register_raw_stream_schema(name, schema, key_properties)
         except MappingError as problem:
             # Its message names streams, properties and expressions: all from the settings and the schema.
             reason = str(problem).rstrip(".")
@@ -146,7 +138,7 @@ class Streams(dict[str, Stream]):
             raise MapFailed(
                 f"the stream map or flattening does not fit stream {quoted(name)} ({reason}).", _CHECK_MAPS
             ) from None
-        maps = self.mapper.stream_maps[name]
+        maps = self._target.mapper.stream_maps[name]
         if not all(isinstance(stream_map.stream_alias, str) for stream_map in maps):
             raise MapFailed(
                 f"the `__alias__` of stream {quoted(name)} is not text.",
@@ -158,45 +150,45 @@ class Streams(dict[str, Stream]):
             if route := self._route(name, fields, stream_map, rule):
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type
-        of_each = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
+        of_each = [set(route.dropped) for route in routes]
         dropped = set[str].intersection(*of_each) if of_each else set[str]()
-        self.intake.counts.dropped[name] = sorted(dropped)
+        self._intake.counts.dropped[name] = sorted(dropped)
         for change in self.arrivals.add(name, fields, sent_as, dropped):
             log.info("%s", change)
         return routes
 
     def _route(
-        self, tap_stream: str, fields: dict[str, Any], stream_map: StreamMap, rule: MapRule | None
+        self, tap_stream: str, fields: dict[str, Any], stream_map: StreamMap, rule: MapRule
     ) -> Route | None:
         """The route of one map's records; None if they are not sent."""
         stream = stream_map.stream_alias
         if isinstance(stream_map, RemoveRecordTransform):
             # A null entry of its own in `stream_maps` is the way to except a stream from a pattern.
-            by_pattern = rule is None and self.settings.stream_types.named(stream) is not None
-            if by_pattern or stream in self.settings.entity_types:
+            by_pattern = rule.name is None and self._types.named(stream) is not None
+            if by_pattern or stream in self._types.names:
                 log.warning(
                     "Stream %s is not sent: `entity_types` names it, and `stream_maps` leaves it out.",
                     quoted(stream),
                 )
             return None
-        entity_type = self.settings.stream_types.of(stream)
+        entity_type = self._types.of(stream)
         if entity_type is None:
             log.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
         schema = stream_map.transformed_schema
-        if rule is not None and isinstance(stream_map, CustomStreamMap):
+        if isinstance(stream_map, CustomStreamMap):
             require_known_names(rule, tap_stream, fields, stream_map.functions)
             for name, doubt in doubts(rule, tap_stream, fields):
                 if (tap_stream, name) not in self._doubted:
                     self._doubted.add((tap_stream, name))
-                    log.warning("Input line %d: %s", self.intake.reader.line, doubt)
+                    log.warning("Input line %d: %s", self._intake.reader.line, doubt)
             if not stream_map.flattening_enabled:
                 schema = mapped_schema(schema, rule, {**stream_map.raw_schema, "properties": fields})
         if "$schema" not in stream_map.raw_schema:
             # The mapper adds a draft of its own, which may not have the tap's keywords.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
         keys = stream_map.transformed_key_properties
-        sink = cast("SprintoSink", self.get_sink(stream, schema=schema, key_properties=keys))
+        sink = cast("SprintoSink", self._target.get_sink(stream, schema=schema, key_properties=keys))
         self.fields.add(entity_type, stream, schema)
         if sink.entity is not None:
             require_entity(sink.entity, tap_stream, rule, fields, list(schema["properties"]), keys or ())

@@ -24,31 +24,24 @@ from typing import Any
 from target_sprinto.console import log_failure
 from target_sprinto.errors import InputError, InvalidRecord, explained
 from target_sprinto.push.errors import Interrupted, SprintoError
-from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.receipts.recorder import ReceiptRecorder
-from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.signals import Signals
 from target_sprinto.singer.configured_target import ConfiguredTarget
-from target_sprinto.singer.expectations import Expectations, compared_types
+from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.input.batch_files import identities, read_batch
-from target_sprinto.singer.input.messages import (
-    parse_message,
-    without_nan,
-)
+from target_sprinto.singer.input.messages import parse_message, without_nan
 from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.rejects.rejected_records import RejectedRecords
 from target_sprinto.singer.rejects.response_file import ResponseFile
 from target_sprinto.singer.run_end import RunEnd
-from target_sprinto.singer.schemas.entity_schemas import bundled_user
 from target_sprinto.singer.settings import config_input
 from target_sprinto.singer.sink import SprintoSink
-from target_sprinto.singer.state.final_state import FinalState
 from target_sprinto.singer.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -82,7 +75,6 @@ class SprintoTarget(ConfiguredTarget):
             reject=self._reject_line,
             guard=self._reading,
             by_command=signals is not None,
-            longest_silence=lambda: self.settings.input_timeout_seconds,
         )
         super().__init__(
             self.reader,
@@ -91,20 +83,13 @@ class SprintoTarget(ConfiguredTarget):
             validate_config=validate_config,
         )
         settings, run_uuid = self.settings, str(uuid.uuid4())
+        self.reader.longest_silence = settings.input_timeout_seconds
         self.client = config_input.client_of(settings)
         self._config_identities = identities(config_names)
         config_files = config_input.lasting(config_names)
-        self._fields = FieldPaths()
-        # A response may name a required field that no stream has.
-        described = {name: entity.schema for name, entity in settings.entity_schemas.items()}
-        for name, schema in {"User": bundled_user()["schema"], **described}.items():
-            self._fields.add(name, "", schema)
-        self._counts = InputCounts()
-        self._final_state = FinalState()
         self._logged_activate_version = False
         self._report: ReceiptRecorder | None = None
-        self._progress: Progress | None = None
-        self._expectations = Expectations({}, {})
+        self._expectations = Expectations({})
         self.rejects: RejectedRecords | None = None
         if run is not None:
             self.rejects = RejectedRecords(None, sys.maxsize)
@@ -113,24 +98,13 @@ class SprintoTarget(ConfiguredTarget):
             self.rejects = RejectedRecords(path, settings.max_rejects, config_files)
         elif settings.dry_run:
             self.rejects = RejectedRecords(None, settings.max_rejects)
+        self.intake = Intake(settings, self.reader, self.rejects)
+        self.streams = Streams(self)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
-        self.intake = Intake(
-            run=self.run,
-            rejects=self.rejects,
-            reader=self.reader,
-            counts=self._counts,
-            final_state=self._final_state,
-            settings=settings,
-            expectations=self._expectations,
-        )
-        self.streams = Streams(
-            settings=settings,
-            stream_maps=self.stream_maps,
-            mapper=self.mapper,
-            get_sink=self.get_sink,
-            intake=self.intake,
-            fields=self._fields,
-        )
+        self.intake.begin(self.run, self._expectations)
+        self._progress = None
+        if isinstance(self.run, Run):
+            self._progress = Progress(self.run, self.intake, self.client.timings.progress_interval)
         self._ending = RunEnd(
             client=self.client,
             intake=self.intake,
@@ -139,7 +113,6 @@ class SprintoTarget(ConfiguredTarget):
             progress=self._progress,
             signals=self._signals,
             sinks=self._sinks_active,
-            disposition=settings.finish,
             config_files=config_files,
         )
 
@@ -152,22 +125,22 @@ class SprintoTarget(ConfiguredTarget):
                 info=settings,
                 client=self.client,
                 run_uuid=run_uuid,
-                counts=self._counts,
+                counts=self.intake.counts,
                 rejects=lambda: self.rejects.in_receipt() if self.rejects else [],
-                state=lambda: self._final_state.value,
+                state=lambda: self.intake.final_state.value,
                 input_sha256=digest.hexdigest,
                 input_lines=lambda: self.reader.line,
                 final_state_required=lambda: self.final_state_required,
                 stream_maps=self.stream_maps,
                 interrupted=self._signals.check,
             )
-        compared = compared_types(settings.expect)
-        applied = self._report.file.last_applied(compared) if self._report and settings.expect else {}
-        self._expectations = Expectations(settings.expect, applied, holds=settings.finish is Finish.HOLD)
+        last_applied = self._report.file.last_applied if self._report else None
+        holds = settings.finish is Finish.HOLD
+        self._expectations = Expectations(settings.expect, last_applied, holds=holds)
         run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,
-            known_field=self._fields.find,
+            known_field=self.streams.fields.find,
             observer=self._report,
             finish=settings.finish,
             reference_prefix=settings.client_reference_prefix,
@@ -180,15 +153,7 @@ class SprintoTarget(ConfiguredTarget):
             expected=self._expectations.minimums(),
             interrupted=self._signals.check,
         )
-        run = Run(self.client, run_options)
-        self._progress = Progress(
-            run,
-            records=lambda: self.intake.records,
-            input_seconds=lambda: self.reader.waited_seconds,
-            by_command=self.reader.by_command,
-            interval=self.client.timings.progress_interval,
-        )
-        return run
+        return Run(self.client, run_options)
 
     # Messages
 
@@ -208,7 +173,7 @@ class SprintoTarget(ConfiguredTarget):
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: earlier records keep their place."""
         stream = message_dict["stream"]
-        self._final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
+        self.intake.final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
         self.streams.register(stream, bytes(message_dict["schema"]), message_dict.get("key_properties"))
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
@@ -229,11 +194,11 @@ class SprintoTarget(ConfiguredTarget):
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it is written once everything before it is processed, at the end of the run."""
-        self._final_state.add_state(bytes(message_dict["value"]))
+        self.intake.final_state.add_state(bytes(message_dict["value"]))
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Accept it, log it once, do nothing: Sprinto's documentation does not mention table versions."""
-        self._final_state.add_version(message_dict["stream"])
+        self.intake.final_state.add_version(message_dict["stream"])
         if not self._logged_activate_version:
             log.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")
             self._logged_activate_version = True
@@ -257,14 +222,14 @@ class SprintoTarget(ConfiguredTarget):
             # A signal at the end of input is a better explanation than a missing STATE.
             self.raise_if_interrupted()
             if self.final_state_required:
-                self._final_state.require_complete()
+                self.intake.final_state.require_complete()
             self.streams.require_named(complete=self.reader.from_tap)
             self._expectations.require_no_loss()
             self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._ending.because_of(failure) from None
-        self._ending.finish(summary, self._final_state.value)
+        self._ending.finish(summary, self.intake.final_state.value)
 
     @property
     def final_state_required(self) -> bool:

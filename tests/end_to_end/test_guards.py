@@ -169,7 +169,7 @@ def test_only_a_limited_number_of_unique_values_is_compared(monkeypatch: pytest.
     """The limit is for all entity types and fields together; the default's values would take 70 MB."""
     monkeypatch.setattr(expectations, "MAX_UNIQUE_VALUES", 3)
     wanted = {"people": Expectation(unique=["id", "badge"]), "teams": Expectation(unique=["id"])}
-    add = expectations.Expectations(wanted, {}).before(lambda *_: None)
+    add = expectations.Expectations(wanted).before(lambda *_: None)
     add("people", b'{"id":1,"badge":2}')
     add("people", b'{"id":2,"badge":null}')
     with pytest.raises(ExpectationNotMet, match="at most 3 values in a run"):

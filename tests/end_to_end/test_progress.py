@@ -18,6 +18,7 @@ import pytest
 from target_sprinto import SprintoClient
 from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.singer.progress import Progress, describe
+from target_sprinto.singer.target import SprintoTarget
 from tests.support.front_door import (
     PATIENCE_SECONDS,
     SCHEMA,
@@ -181,8 +182,9 @@ def test_the_bottleneck_is_the_largest_share_of_time(
 ) -> None:
     run = SprintoClient(api_key="key", integration_id="demo", api_url="http://127.0.0.1:1").run()
     run.blocked_seconds = sprinto_seconds
-    progress = Progress(run, lambda: 0, lambda: input_seconds, by_command=False)
-    assert f"bottleneck: {bottleneck}, " in progress.summary()
+    target = SprintoTarget(config={"api_key": "k3y", "integration_id": "x"})
+    target.reader.waited_seconds = input_seconds
+    assert f"bottleneck: {bottleneck}, " in Progress(run, target.intake).summary()
 
 
 def test_metrics_count_records_by_stream_and_requests(door: FrontDoor) -> None:

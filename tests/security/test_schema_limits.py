@@ -10,9 +10,7 @@ import jsonschema_rs
 import pytest
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.singer.schemas.schema_errors import SchemaErrors
-from target_sprinto.singer.schemas.schema_limits import cost_of
-from target_sprinto.singer.schemas.validation import RecordValidator
+from target_sprinto.singer.schemas.validation import BACKTRACKING, CompiledSchema, RecordValidator
 
 
 def of_a(rules: dict[str, Any]) -> dict[str, Any]:
@@ -166,12 +164,12 @@ def test_the_first_of_a_million_errors_is_enough() -> None:
 def test_alternating_streams_compile_their_alternatives_once() -> None:
     compiled: list[dict[str, Any]] = []
 
-    def compiler(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    def compiler(schema: dict[str, Any], **_: object) -> jsonschema_rs.Validator:
         compiled.append(schema)
         return jsonschema_rs.validator_for(schema)
 
     schemas = [of_a({"anyOf": [{"type": "null"}, {"minimum": number}]}) for number in range(2)]
-    streams = [SchemaErrors(one, compiler(one), cost_of(one), compiler) for one in schemas]
+    streams = [CompiledSchema(one, compiler, BACKTRACKING) for one in schemas]
     for _ in range(3):
         assert all(stream.first({"a": -1}) for stream in streams)
     assert len(compiled) == 2 * len(schemas)

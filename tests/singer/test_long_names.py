@@ -11,6 +11,7 @@ import pytest
 from target_sprinto import SprintoClient, errors
 from target_sprinto.push import errors as push
 from target_sprinto.push.protocol.activity_log import LoggedSession
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.lifecycle import OnCountMismatch
 from target_sprinto.push.protocol.pages import Item, Page, too_large
 from target_sprinto.push.protocol.rejections import describe_rejection
@@ -48,11 +49,12 @@ FIELDS = [long(f"field_{number}_") for number in range(9)]
 STRING = {"type": "string"}
 SCHEMA = {"properties": dict.fromkeys(FIELDS, STRING)}
 SOURCE = Source(STREAM, 123_456_789, number=1)
+(NO_RULE,) = rules_of({}, STREAM)
 
 
 def rule(**fields: Any) -> MapRule:  # noqa: ANN401 - any map
     (only,) = rules_of({STREAM: fields}, STREAM)
-    assert only is not None
+    assert only.name == STREAM
     return only
 
 
@@ -75,12 +77,12 @@ def arrivals(maps: dict[str, Any], types: dict[str, str], expected: tuple[str, .
 def rejected_records() -> RejectedRecords:
     records = RejectedRecords(None, 100)
     for field in FIELDS:
-        records.add(Rejected(SOURCE, TYPE, None, "invalid-record", field, "must be a string"))
+        records.add(Rejected(SOURCE, TYPE, None, "invalid-record", FieldProblem(field, "must be a string")))
     return records
 
 
 def guards(**expected: Any) -> Expectations:  # noqa: ANN401 - expectations by name
-    return Expectations({TYPE: Expectation(**expected)}, {})
+    return Expectations({TYPE: Expectation(**expected)})
 
 
 def unknown_unique_field() -> None:
@@ -146,16 +148,16 @@ MESSAGES: dict[str, Callable[[], object]] = {
     "unknown part": lambda: known_names(**{FIELDS[0]: f"record['{KEY}']"}),
     "removed field unknown": lambda: known_names(**{KEY: None}),
     "field unknown to the entity type": lambda: map_check.require_entity(
-        entity(additionalProperties=False), STREAM, None, SCHEMA["properties"], [KEY], []
+        entity(additionalProperties=False), STREAM, NO_RULE, SCHEMA["properties"], [KEY], []
     ),
     "other type": lambda: map_check.require_entity(
-        entity(), STREAM, None, SCHEMA["properties"], [FIELDS[0]], []
+        entity(), STREAM, NO_RULE, SCHEMA["properties"], [FIELDS[0]], []
     ),
     "required field": lambda: map_check.require_entity(
-        entity(required=[KEY]), STREAM, None, SCHEMA["properties"], FIELDS, []
+        entity(required=[KEY]), STREAM, NO_RULE, SCHEMA["properties"], FIELDS, []
     ),
     "other keys": lambda: map_check.require_entity(
-        EntitySchema(TYPE, {"key": FIELDS[:3], "schema": {}}), STREAM, None, {}, FIELDS, FIELDS[3:]
+        EntitySchema(TYPE, {"key": FIELDS[:3], "schema": {}}), STREAM, NO_RULE, {}, FIELDS, FIELDS[3:]
     ),
     "no entity type": lambda: EntityTypes(
         {long(f"name_{number}"): TYPE for number in range(9)}, Unmapped.FAIL
@@ -179,7 +181,7 @@ MESSAGES: dict[str, Callable[[], object]] = {
     "deleted record": lambda: raised(errors.DeletedRecord(STREAM)),
     "too many rejects": lambda: rejected_records().raise_if_more_than(1),
     "nothing accepted": lambda: rejected_records().raise_if_none_accepted({}),
-    "too many records": lambda: Expectations({TYPE: Expectation(max_records=0)}, {}).before(lambda *_: None)(
+    "too many records": lambda: Expectations({TYPE: Expectation(max_records=0)}).before(lambda *_: None)(
         TYPE, b"{}"
     ),
     "too few records": lambda: RunOptions(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
 from target_sprinto.singer.rejects.rejects_file import Original
@@ -36,7 +37,9 @@ def test_the_most_frequent_reasons_are_named_and_all_others_counted() -> None:
     rejects = RejectedRecords(None, 100)
     for number, times in enumerate([1, 3, 2, 2, 1]):
         for _ in range(times):
-            rejects.add(Rejected(Source("people", 1), "User", None, "invalid", f"field_{number}"))
+            rejects.add(
+                Rejected(Source("people", 1), "User", None, "invalid", FieldProblem(f"field_{number}", None))
+            )
     assert rejects.finish(held=False) == (
         "9 records rejected (3 User, field 'field_1', invalid; 2 User, field 'field_2', invalid;"
         " 2 User, field 'field_3', invalid; 2 for other reasons)."

@@ -28,7 +28,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class _Encoding(msgspec.Struct, forbid_unknown_fields=True):
-    format: str
+    format: Literal["jsonl"]
     compression: Literal["gzip", "none"] | None = None
 
 
@@ -43,15 +43,13 @@ def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iter
             "Fix the tap.",
         ) from None
     try:
-        read = msgspec.json.decode(message["encoding"], type=_Encoding)
+        encoding = msgspec.json.decode(message["encoding"], type=_Encoding)
     except msgspec.DecodeError:
-        read = _Encoding("unknown")
-    if read.format != "jsonl":
         raise BatchNotSupported(
             f"a BATCH message for stream {quoted(stream)} whose encoding is not JSON Lines, plain or gzip.",
             "Set the tap's `batch_config.encoding` to format `jsonl` and compression `gzip` or `none`.",
-        )
-    yield from (BatchFile(_path(url), read.compression == "gzip", own) for url in files)
+        ) from None
+    yield from (BatchFile(_path(url), encoding.compression == "gzip", own) for url in files)
 
 
 @dataclass

@@ -116,28 +116,28 @@ def parse_message(line: bytes) -> dict[str, Any]:
         name: value for name in message.__struct_fields__ if (value := getattr(message, name)) is not UNSET
     }
     if kind not in _REQUIRED:
-        raise _invalid("no message type." if kind is UNSET else _why_unknown(kind))
+        raise invalid_line("no message type." if kind is UNSET else _why_unknown(kind))
     _require_parts(kind, found)
     if "key_properties" in found:
         try:
             found["key_properties"] = _names_decoder.decode(found["key_properties"])
         except msgspec.DecodeError:
-            raise _invalid("the `key_properties` are not a list of names.") from None
+            raise invalid_line("the `key_properties` are not a list of names.") from None
     return found
 
 
 def _not_a_message(line: bytes, problem: Exception) -> InputError:
     if isinstance(problem, UnicodeDecodeError):
-        return _invalid("the line is not UTF-8.")
+        return invalid_line("the line is not UTF-8.")
     if isinstance(problem, RecursionError):
-        return _invalid(_TOO_DEEP)
+        return invalid_line(_TOO_DEEP)
     if line.startswith(codecs.BOM_UTF8):
-        return _invalid("the line begins with a byte order mark, which is not JSON.")
+        return invalid_line("the line begins with a byte order mark, which is not JSON.")
     if isinstance(problem, msgspec.ValidationError):
         # msgspec's messages name types and our own field names, never values.
-        return _invalid(f"not a valid Singer message: {problem}.")
+        return invalid_line(f"not a valid Singer message: {problem}.")
     surrogate = "it has a lone surrogate (\\ud800 to \\udfff), which is not a character."
-    return diagnose_line(line) or _invalid(surrogate)
+    return diagnose_line(line) or invalid_line(surrogate)
 
 
 def _why_unknown(kind: str) -> str:
@@ -150,23 +150,23 @@ def _why_unknown(kind: str) -> str:
 def _require_parts(kind: str, found: dict[str, Any]) -> None:
     missing = [name for name in _REQUIRED[kind] if name not in found]
     if missing:
-        raise _invalid(f"a {kind} message lacks {' and '.join(map(repr, missing))}.")
+        raise invalid_line(f"a {kind} message lacks {' and '.join(map(repr, missing))}.")
     for name, limit in _LARGEST.items():
         if len(found.get(name, b"")) > limit:
-            raise _invalid(f"the `{name}` of a {kind} message has more than {limit:,} bytes.")
+            raise invalid_line(f"the `{name}` of a {kind} message has more than {limit:,} bytes.")
 
 
 def diagnose_line(line: bytes) -> InputError | None:
     """Why a line is not JSON; None if Python's parser, which is laxer, accepts it."""
     not_finite: list[str] = []
     ending = "" if line.endswith(b"\n") else " The input ends within this line: the tap probably crashed."
-    invalid = _invalid(f"the line is not valid JSON.{ending}")
+    invalid = invalid_line(f"the line is not valid JSON.{ending}")
     if len(line) > MAX_RECORD_BYTES or has_more_values(line, MAX_STATE_VALUES):
         return invalid
     try:
         json.loads(line.decode(), parse_constant=not_finite.append, parse_int=str)
     except RecursionError:
-        return _invalid(_TOO_DEEP)
+        return invalid_line(_TOO_DEEP)
     except ValueError:
         return invalid
     if not_finite:
@@ -177,8 +177,9 @@ def diagnose_line(line: bytes) -> InputError | None:
     return None
 
 
-def _invalid(what: str) -> InvalidLine:
-    return InvalidLine(what, "Look at what the tap printed in this line.")
+def invalid_line(what: str, line: int | None = None) -> InvalidLine:
+    """The error for an input line, if its number is already known."""
+    return InvalidLine(what, "Look at what the tap printed in this line.", line=line)
 
 
 def count_marks(text: bytes) -> int:
@@ -193,9 +194,7 @@ def has_more_values(raw: msgspec.Raw | bytes, limit: int) -> bool:
     text = bytes(raw)
     marks = count_marks(text)
     if marks > limit:
-        for string in _STRING.finditer(text):
-            inside = string[0]
-            marks -= inside.count(b",") + inside.count(b"{") + inside.count(b"[")
+        marks -= sum(count_marks(string[0]) for string in _STRING.finditer(text))
     return marks > limit
 
 

@@ -20,10 +20,10 @@ from typing import IO, Any
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_sprinto import private_files
-from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
+from target_sprinto.errors import InternalError, InvalidRecord, TapSilent
 from target_sprinto.push.errors import ConfigError, SprintoError
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck
-from target_sprinto.singer.input.messages import MAX_LINE_BYTES, parse_message
+from target_sprinto.singer.input.messages import MAX_LINE_BYTES, invalid_line, parse_message
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +34,16 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     `check` is called while waiting for input, and may raise to stop reading. `reject` is passed a line that
     is invalid only because of a number that JSON cannot represent; it raises unless the record may be left
-    out. `guard` is the context in which lines are read. `longest_silence` is called when reading begins, and
-    returns the seconds without input after which a tap on stdin is assumed to have crashed. `by_command`
-    bypasses Python's buffer of a file, too: then nothing else may have read it.
+    out. `guard` is the context in which lines are read. `longest_silence` is the number of seconds without
+    input after which a tap on stdin is assumed to have crashed; 0 for none. `by_command` bypasses Python's
+    buffer of a file, too: then nothing else may have read it.
     """
 
     check: InterruptCheck
     reject: Callable[[bytes, InvalidRecord], None]
     guard: Callable[[], AbstractContextManager[None]]
-    longest_silence: Callable[[], float]
     by_command: bool
+    longest_silence: float = field(default=0.0, init=False)
     line: int = field(default=0, init=False)
     from_tap: bool = field(default=False, init=False)
     """Whether the input is a stream that a tap may write: stdin, or another pipe."""
@@ -77,7 +77,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         if not isinstance(opened, io.BufferedReader) or not isinstance(opened.raw, io.FileIO):
             return opened
         head = b"" if self.by_command else _read_ahead(opened)
-        return interruptible_reader(opened.fileno(), self.check, self._add_wait, self.longest_silence(), head)
+        return interruptible_reader(opened.fileno(), self.check, self._add_wait, self.longest_silence, head)
 
     def _add_wait(self, seconds: float) -> None:
         self.waited_seconds += seconds
@@ -96,6 +96,8 @@ class SprintoReader(GenericSingerReader[bytes]):
         seen: dict[str, int] = defaultdict(int)
         with self.guard():
             for line in self._lines(self._source(file_input)):
+                if len(line) >= MAX_LINE_BYTES:
+                    raise invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.", self.line + 1)
                 self.line += 1
                 if self._digest is not None:
                     self._digest.update(line)
@@ -115,7 +117,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         if file_input is None:
             return self.default_input
         if self.by_command:
-            silence = self.longest_silence() if self.from_tap else 0.0
+            silence = self.longest_silence if self.from_tap else 0.0
             return interruptible_reader(file_input.fileno(), self.check, self._add_wait, silence)
         if isinstance(file_input, str | bytes) or not isinstance(file_input, Iterable):
             kind = type(file_input).__name__
@@ -129,42 +131,29 @@ class SprintoReader(GenericSingerReader[bytes]):
         return parse_message(line)
 
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
+        lines: Iterator[bytes] = (one if isinstance(one, bytes) else self._encoded(one) for one in source)
         if isinstance(source, io.BufferedIOBase):
             # Reads no more of an endless line than the maximum.
-            read_line: Callable[[], bytes | None] = partial(source.readline, MAX_LINE_BYTES)
-            end: bytes | None = b""
-        else:
-            lines = (line if isinstance(line, bytes) else self._encoded(line) for line in source)
-            # An empty line of a caller's list is not its end.
-            read_line, end = partial(next, lines, None), None
-        while True:
-            try:
-                line = read_line()
-            except Exception as failure:
-                # Any other source is the caller's, and so is its error: those of `requests` are OSErrors.
-                is_file = hasattr(source, "read")
-                if is_file and isinstance(failure, UnicodeError):
-                    raise self._invalid_line("the line is not UTF-8.") from None
-                if is_file and isinstance(failure, OSError):
-                    reason = private_files.reason(failure)
-                    raise self._invalid_line(f"the input cannot be read ({reason}).") from None
-                if not (self.by_command or isinstance(failure, SprintoError)):
-                    self.failure_of_source = failure
-                raise
-            if line is None or line == end:
-                return
-            if len(line) >= MAX_LINE_BYTES:
-                raise self._invalid_line(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
-            yield line
+            lines = iter(partial(source.readline, MAX_LINE_BYTES), b"")
+        try:
+            yield from lines
+        except Exception as failure:
+            # Any other source is the caller's, and so is its error: those of `requests` are OSErrors.
+            is_file = hasattr(source, "read")
+            if is_file and isinstance(failure, UnicodeError):
+                raise invalid_line("the line is not UTF-8.", self.line + 1) from None
+            if is_file and isinstance(failure, OSError):
+                reason = private_files.reason(failure)
+                raise invalid_line(f"the input cannot be read ({reason}).", self.line + 1) from None
+            if not (self.by_command or isinstance(failure, SprintoError)):
+                self.failure_of_source = failure
+            raise
 
     def _encoded(self, line: str) -> bytes:
         try:
             return line.encode()
         except UnicodeError:
-            raise self._invalid_line("the line is not UTF-8.") from None
-
-    def _invalid_line(self, what: str) -> InvalidLine:
-        return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
+            raise invalid_line("the line is not UTF-8.", self.line + 1) from None
 
 
 def _is_pipe(file: IO[bytes] | IO[str]) -> bool:
@@ -209,17 +198,15 @@ class _InterruptibleInput(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         self._check_interrupt()
-        if self.head:
-            data, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
-            buffer[: len(data)] = data
-            return len(data)
-        began = time.monotonic()
-        while not self._poll.poll(POLL_INTERVAL * 1000):
-            if 0 < self.longest_silence <= time.monotonic() - began:
-                raise TapSilent(self.longest_silence)
-            self._check_interrupt()
-        data = os.read(self.descriptor, len(buffer))
-        self.waited(time.monotonic() - began)
+        data, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
+        if not data:
+            began = time.monotonic()
+            while not self._poll.poll(POLL_INTERVAL * 1000):
+                if 0 < self.longest_silence <= time.monotonic() - began:
+                    raise TapSilent(self.longest_silence)
+                self._check_interrupt()
+            data = os.read(self.descriptor, len(buffer))
+            self.waited(time.monotonic() - began)
         buffer[: len(data)] = data
         return len(data)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, listed, quoted
@@ -37,15 +37,6 @@ _NULL = "`get` returns null where it is missing: correct the name, unless the ta
 _PYTHON = {"true": "True", "false": "False", "null": "None", "none": "None"}
 _LONGEST_HINT = 130
 _LONGEST_KEYS = 60
-
-
-class _Missing(NamedTuple):
-    """A name that an expression reads, by `get` or not, and its object lacks; `known` are the object's."""
-
-    name: str
-    known: list[str]
-    hint: str
-    by_get: bool = False
 
 
 def require_expressions(stream_maps: Mapping[str, Any]) -> None:
@@ -121,12 +112,12 @@ def require_known_names(
                 f" there is no such function{nearest_first(name, functions, most=len(functions))}.",
                 "Use one of those, or a method of text such as `x.upper()`; or compute it at the tap.",
             )
-        missing = _Missing(name, list(fields), _cause(target, name, rule.expressions[target], fields))
-        raise _no_such_field(stream, target, missing)
+        hint = _cause(target, name, rule.expressions[target], fields)
+        raise MapFailed(_no_such_field(stream, target, name, fields), hint)
     for target, expression in rule.expressions.items():
-        for missing in _missing_parts(expression, fields):
-            if not missing.by_get:
-                raise _no_such_field(stream, target, missing)
+        for _, by_get, problem in _missing_parts(stream, target, expression, fields):
+            if not by_get:
+                raise problem
     for name in rule.removed:
         if name not in fields and rule.source == stream:
             raise MapFailed(
@@ -161,9 +152,9 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
                     "Write `str(x) if x is not None else None`, or a text for null.",
                 ),
             )
-        for missing in _missing_parts(expression, fields):
-            if missing.by_get and missing.name != DELETED_AT:
-                yield missing.name, _no_such_field(stream, target, missing)
+        for name, by_get, problem in _missing_parts(stream, target, expression, fields):
+            if by_get and name != DELETED_AT:
+                yield name, problem
 
 
 def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
@@ -188,7 +179,7 @@ def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
 def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its map
     entity: EntitySchema,
     stream: str,
-    rule: MapRule | None,
+    rule: MapRule,
     fields: Mapping[str, Any],
     sent: Sequence[str],
     keys: Collection[str],
@@ -199,7 +190,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
     properties after the stream map.
     """
     name = quoted(entity.entity_type)
-    rules = rule.fields if rule else {}
+    rules = rule.fields
     for field in sent:
         if field not in entity.fields and (entity.closed or (rules.get(field) and entity.names_all)):
             raise MapFailed(
@@ -222,7 +213,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
                 advice if "string" in wanted else "Map another field.",
             )
     for field in entity.required:
-        if field not in sent and (fields or rule):
+        if field not in sent and (fields or rule.name is not None):
             raise MapFailed(
                 f"stream {quoted(stream)} does not send field {quoted(field)}, which entity type {name}"
                 f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, most=3)}.",
@@ -241,11 +232,10 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         )
 
 
-def _no_such_field(stream: str, target: str, missing: _Missing) -> MapFailed:
-    return MapFailed(
-        f"the stream map of stream {quoted(stream)} reads {quoted(missing.name)} for {_place(target)}, and"
-        f" the stream's schema has no such field{nearest_first(missing.name, missing.known, most=3)}.",
-        missing.hint,
+def _no_such_field(stream: str, target: str, name: str, known: Iterable[str]) -> str:
+    return (
+        f"the stream map of stream {quoted(stream)} reads {quoted(name)} for {_place(target)}, and"
+        f" the stream's schema has no such field{nearest_first(name, known, most=3)}."
     )
 
 
@@ -265,8 +255,10 @@ def _cause(target: str, name: str, expression: str, fields: Mapping[str, Any]) -
     return _OPTIONAL
 
 
-def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Missing]:
-    """Items and attributes of objects, such as `profile.email`, that the object's schema lacks."""
+def _missing_parts(
+    stream: str, target: str, expression: str, fields: Mapping[str, Any]
+) -> Iterator[tuple[str, bool, MapFailed]]:
+    """Items and attributes that an object's schema lacks, as in `profile.email`; whether `get` reads them."""
     for node in nodes_of(expression):
         if (step := step_of(node)) is None:
             continue
@@ -274,13 +266,12 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Miss
         inner = properties_of(read_at(base, fields))
         if not inner or name in inner:
             continue
-        if isinstance(node, ast.Call):
-            yield _Missing(name, list(inner), _NULL, by_get=True)
-        else:
+        by_get, hint = isinstance(node, ast.Call), _NULL
+        if not by_get:
             nearest = by_nearness(name, inner)[0]
             meant = f"Is {quoted(nearest)} meant? If the tap may leave it out, write"
             hint = _as_typed(f"{meant} `{_safe_read(ast.unparse(base), name, fields)}`.", _OPTIONAL)
-            yield _Missing(name, list(inner), hint)
+        yield name, by_get, MapFailed(_no_such_field(stream, target, name, inner), hint)
 
 
 def _safe_read(base: str, name: str, fields: Mapping[str, Any]) -> str:

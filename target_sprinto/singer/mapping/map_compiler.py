@@ -7,10 +7,11 @@ function raises if the mapper would, and also if it cannot be sure: the record t
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from operator import getitem
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -18,9 +19,6 @@ from singer_sdk.mapper import CustomStreamMap
 
 from target_sprinto.singer.input.messages import encode, is_finite
 from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, step_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _FUNCTIONS = frozenset({"bool", "float", "int", "md5", "sha256", "str"})
 _OF_TEXT = (

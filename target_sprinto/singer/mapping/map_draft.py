@@ -21,35 +21,31 @@ UNDECIDED = "?"
 _LIKELY = 100
 """From this rank on, a name often has the meaning, but not always."""
 
-_MEANINGS: list[tuple[str, str]] = [
-    (
-        "employee id",
-        "employee number, employee no, worker id, person id, staff id, user id, id, employee id in company",
-    ),
-    ("first name, firstname, given name, forename", "preferred first name"),
-    ("last name, lastname, family name, surname", "preferred last name, sn"),
-    ("full name, fullname", "display name, real name, employee name, name"),
-    (
-        "employment start date, hire date, hired at, hired on, date of hire, joining date, date of joining",
-        "hired, start date, employee hire date, original hire date, original start date",
-    ),
-    (
-        "employment end date, termination date, terminated at, date of leaving, last working day",
-        "relieving date, end date, left on, left at, employee leave date time",
-    ),
-    (
-        "work email, work email address",
-        "email, email address, primary email, mail, business email, company email",
-    ),
-    (
-        "manager id, manager employee id",
-        "supervisor id, supervisor e id, reports to id, reports to, line manager id",
-    ),
-    ("job title, role", "title, position, position title, role name"),
-    ("job description, role description", "position description"),
-    ("employment type", "employee type, worker type, contract type"),
-]
-"""By meaning: names that always have it, and names that often have it; the likeliest first."""
+_MEANINGS = """
+employee id
+    employee number, employee no, worker id, person id, staff id, user id, id, employee id in company
+first name, firstname, given name, forename
+    preferred first name
+last name, lastname, family name, surname
+    preferred last name, sn
+full name, fullname
+    display name, real name, employee name, name
+employment start date, hire date, hired at, hired on, date of hire, joining date, date of joining
+    hired, start date, employee hire date, original hire date, original start date
+employment end date, termination date, terminated at, date of leaving, last working day
+    relieving date, end date, left on, left at, employee leave date time
+work email, work email address
+    email, email address, primary email, mail, business email, company email
+manager id, manager employee id
+    supervisor id, supervisor e id, reports to id, reports to, line manager id
+job title, role
+    title, position, position title, role name
+job description, role description
+    position description
+employment type
+    employee type, worker type, contract type
+"""
+"""By meaning: names that always have it, then names that often have it; the likeliest first."""
 
 _WRAPPERS = re.compile(r"profile|attributes|work|name|employee|user|person|personal|properties|fields")
 """Objects whose name does not change the meaning of their fields."""
@@ -136,8 +132,8 @@ def _ranked(field: str, sources: Mapping[Path, object]) -> Iterator[tuple[int, P
     """Source fields of the same meaning, with a rank: 0 for the same name, _LIKELY and up for a usual one."""
     meant = words(field)
     names: dict[str, int] = {meant: 0}
-    for certain, usual in _MEANINGS:
-        strong, weak = certain.split(", "), usual.split(", ")
+    meanings = [line.strip().split(", ") for line in _MEANINGS.strip().splitlines()]
+    for strong, weak in zip(meanings[::2], meanings[1::2], strict=True):
         if meant in {*strong, *weak}:
             names |= {name: _LIKELY + number for number, name in enumerate(weak, 1) if name not in names}
             names |= {name: number for number, name in enumerate(strong, 1) if name not in names}

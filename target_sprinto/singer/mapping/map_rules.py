@@ -25,9 +25,12 @@ NOT_FIELDS = GIVEN | {"self"}
 
 @dataclass(frozen=True)
 class MapRule:
-    """One entry of `stream_maps`, under the key `name`, for the stream or pattern `source`."""
+    """One entry of `stream_maps`, under the key `name`, for the stream or pattern `source`.
 
-    name: str
+    A stream without an entry has a rule without a name, which changes nothing.
+    """
+
+    name: str | None
     source: str
     options: Mapping[str, Any]
 
@@ -64,17 +67,12 @@ class MapRule:
 
     def dropped(self, fields: Collection[str]) -> list[str]:
         """The stream's fields that are neither sent nor read."""
-        used = {*self.outputs(fields), *self._read()}
+        used = {*self.outputs(fields), *read_by(self.expressions)}
         return [field for field in fields if field not in used]
 
     def reads(self, field: str) -> bool:
         """Whether an expression or the filter reads the field. Removing a field does not read it."""
-        return field in self._read()
-
-    def _read(self) -> set[object]:
-        found = {target: names_in(expression) for target, expression in self.expressions.items()}
-        own = {target for target, names in found.items() if "self" in names}
-        return own.union(*found.values())
+        return field in read_by(self.expressions)
 
     def unknown_names(self, fields: Iterable[str], functions: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Names that are not a field, a value or a function: ``(target field, name)``."""
@@ -84,14 +82,14 @@ class MapRule:
             yield from ((target, name) for name in _free_names(expression) if name not in known | own)
 
 
-def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None]:
+def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule]:
     """The rules for a stream, in the order of the SDK's maps for it.
 
-    The first is the stream's own: the last entry that matches, or None. The others name it as `__source__`.
+    The first is the stream's own: the last entry that matches, if any. The others name it as `__source__`.
     (singer-sdk: `PluginMapper.register_raw_stream_schema`.) Raises MapFailed if a pattern after the entry
     with the stream's name also matches, so that this entry would have no effect.
     """
-    rules: list[MapRule | None] = [None]
+    rules = [MapRule(None, stream, {})]
     for name, entry in stream_maps.items():
         options = entry if isinstance(entry, dict) else {}
         source = options.get("__source__", name)
@@ -100,7 +98,7 @@ def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None
         rule = MapRule(name, source, options)
         if "__source__" in options:
             rules.append(rule)
-        elif rules[0] is not None and rules[0].name == stream:
+        elif rules[0].name == stream:
             raise MapFailed(
                 f"the `stream_maps` entry of stream {quoted(stream)} has no effect, because the pattern"
                 f" {quoted(name)} after it also matches.",
@@ -132,6 +130,12 @@ def names_in(expression: str) -> set[object]:
         # A constant reads nothing, even if its text is a field's name.
         return set()
     return {getattr(node, part, None) for node in nodes for part in ("id", "attr", "value")}
+
+
+def read_by(expressions: Mapping[str, str]) -> set[object]:
+    """What these expressions, by target field, may read; `self` is the target field itself."""
+    found = {target: names_in(expression) for target, expression in expressions.items()}
+    return {target for target, names in found.items() if "self" in names}.union(*found.values())
 
 
 def reading(field: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from target_sprinto.errors import StreamMissing
 from target_sprinto.push.text import quoted
@@ -15,14 +15,6 @@ from target_sprinto.singer.mapping.map_rules import rules_of
 _SHOWN = 5
 _MAX_REPORTED = 1_000
 """Fields that are reported as gone or dropped; more are not reported."""
-
-
-class _Named(NamedTuple):
-    """A name in a setting, and the stream's entity type; None if the stream is left out."""
-
-    setting: str
-    name: str
-    entity_type: str | None
 
 
 class Arrivals:
@@ -41,8 +33,11 @@ class Arrivals:
             "stream_maps": self._fields,
             "entity_types": self._sent_as,
         }
-        self._named = list(_mapped(stream_maps, entity_types))
-        self._named += [_Named("entity_types", name, kind) for name, kind in entity_types.names.items()]
+        # By setting: the streams that it names, and their entity types; None for one that is left out.
+        self._named: dict[str, list[tuple[str, str | None]]] = {
+            "stream_maps": list(_mapped(stream_maps, entity_types)),
+            "entity_types": list(entity_types.names.items()),
+        }
         self._reported: set[tuple[str, str]] = set()
 
     def add(
@@ -59,7 +54,7 @@ class Arrivals:
         now = dict.fromkeys(fields)
         before, self._fields[stream] = self._fields.get(stream, now), now
         self._sent_as.update(sent_as)
-        for rule in filter(None, rules_of(self._stream_maps, stream)):
+        for rule in rules_of(self._stream_maps, stream):
             for field in rule.removed:
                 # A stream whose schema names no fields may have any field.
                 self._removed[rule.source, field] |= field in now or not now
@@ -84,14 +79,15 @@ class Arrivals:
         """
         if not self._fields:
             return
-        for named in self._absent():
-            if named.entity_type and named.entity_type not in self._sent_as.values():
-                raise StreamMissing(
-                    f"`{named.setting}` names stream {quoted(named.name)}; the tap sent neither it nor"
-                    f" any other of entity type {quoted(named.entity_type)}. Streams it sent"
-                    f"{nearest_first(named.name, self._fields)}.",
-                    "Correct the name; or remove it, if the tap does not have that stream.",
-                )
+        for setting in self._named:
+            for name, entity_type in self._absent(setting):
+                if entity_type and entity_type not in self._sent_as.values():
+                    raise StreamMissing(
+                        f"`{setting}` names stream {quoted(name)}; the tap sent neither it nor any other of"
+                        f" entity type {quoted(entity_type)}. Streams it sent"
+                        f"{nearest_first(name, self._fields)}.",
+                        "Correct the name; or remove it, if the tap does not have that stream.",
+                    )
         sent = set(filter(None, self._sent_as.values()))
         for name in self._expected:
             if name not in sent:
@@ -111,10 +107,9 @@ class Arrivals:
 
     def doubts(self) -> Iterator[str]:
         """Sentences on names that may be misspelled: not sent, although streams that are not named were."""
-        absent = self._absent()
         for setting, received in self._received.items():
-            named = [one.name for one in self._named if one.setting == setting]
-            missing = [one.name for one in absent if one.setting == setting]
+            named = [name for name, _ in self._named[setting]]
+            missing = [name for name, _ in self._absent(setting)]
             others = [stream for stream in received if not any(is_named(stream, name) for name in named)]
             if missing and others:
                 yield (
@@ -122,22 +117,21 @@ class Arrivals:
                     f" {_list(others)}, which it sent. Is a name misspelled?"
                 )
 
-    def _absent(self) -> list[_Named]:
+    def _absent(self, setting: str) -> list[tuple[str, str | None]]:
+        streams = self._received[setting]
         return [
-            named
-            for named in self._named
-            if not any(is_named(stream, named.name) for stream in self._received[named.setting])
+            one for one in self._named[setting] if not any(is_named(stream, one[0]) for stream in streams)
         ]
 
 
-def _mapped(stream_maps: Mapping[str, Any], entity_types: EntityTypes) -> Iterator[_Named]:
-    """The tap's streams, or patterns of them, that `stream_maps` has rules for."""
+def _mapped(stream_maps: Mapping[str, Any], entity_types: EntityTypes) -> Iterator[tuple[str, str | None]]:
+    """The tap's streams, or patterns of them, that `stream_maps` has rules for, and their entity types."""
     for name, rule in stream_maps.items():
         options = rule if isinstance(rule, dict) else {}
         if name != "__else__":
             alias = options.get("__alias__", name)
             entity_type = (entity_types.named(alias) or alias) if isinstance(rule, dict) else None
-            yield _Named("stream_maps", options.get("__source__", name), entity_type)
+            yield options.get("__source__", name), entity_type
 
 
 def _list(names: Iterable[str]) -> str:

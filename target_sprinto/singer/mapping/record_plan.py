@@ -139,9 +139,9 @@ def _evaluated_by(
     return values
 
 
-def record_writer(stream_map: StreamMap, rule: MapRule | None, fields: Sequence[str]) -> RecordWriter | None:
+def record_writer(stream_map: StreamMap, rule: MapRule, fields: Sequence[str]) -> RecordWriter | None:
     """A writer for a stream with these `fields`; None if only the SDK's mapper can apply the map."""
-    if rule is None or not isinstance(stream_map, CustomStreamMap) or stream_map.flattening_enabled:
+    if not isinstance(stream_map, CustomStreamMap) or stream_map.flattening_enabled:
         return None
     try:
         return RecordWriter(stream_map, rule, fields)

@@ -15,8 +15,9 @@ from singer_sdk.mapper import CustomStreamMap, StreamMap
 
 from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.text import quoted, shown
+from target_sprinto.singer.input.messages import decode_parts
 from target_sprinto.singer.mapping.map_compiler import field_of_record, is_too_long, map_of
-from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, names_in, nodes_of, parsed
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, read_by
 
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
@@ -51,65 +52,116 @@ _BY_TEXT = {
 """By a part of the error's text."""
 
 
-def map_record(
-    stream_map: StreamMap, rule: MapRule | None, operands: frozenset[object], record: dict[str, Any]
-) -> dict[str, Any] | None:
-    """The mapped record; None if the stream map leaves it out. Raises InvalidRecord or MapFailed."""
-    try:
-        _require_usable(stream_map.stream_alias, operands, record)
-        if not stream_map.flattening_enabled:
-            return stream_map.transform(dict(record))
-        unflattened = copy.copy(stream_map)
-        unflattened.flattening_options = None
-        mapped = unflattened.transform(dict(record))
-        return mapped and _flattened(stream_map, mapped)
-    except InvalidRecord:
-        raise
-    except RecursionError:
-        raise InvalidRecord(
-            f"a record of stream {quoted(stream_map.stream_alias)} is nested too deeply for its stream map."
-        ) from None
-    except Exception as problem:  # noqa: BLE001 - a user's expression may raise anything
-        failing = _failing_field(stream_map, rule, record)
-        # The mapper's own error hides the missing name; the text of any other may quote a value.
-        raised = problem.__cause__ if isinstance(problem, MapExpressionError) else problem
-        cause = type(raised).__name__
-        hint = _hint(raised)
-        # A name in the expression, never a value.
-        if (null := _null_part(stream_map, raised, record)) is not None:
-            cause, hint = f"{shown(null)} is null", _NULL
-        elif isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
-            cause = f"{quoted(missing)} is missing"
-        raise MapFailed(
-            f"the stream map of stream {quoted(stream_map.stream_alias)} failed on a record:"
-            f" {f'{failing} ({cause})' if failing else cause}.",
-            hint,
-        ) from None
+class SdkMapping:
+    """One stream map of a stream, for records that are decoded in full."""
 
+    def __init__(self, stream_map: StreamMap, rule: MapRule) -> None:
+        self._map, self._rule = stream_map, rule
+        self._stream = quoted(stream_map.stream_alias)
+        self._flattens = stream_map.flattening_enabled
+        self._unflattened = copy.copy(stream_map)
+        self._unflattened.flattening_options = None
+        copied = {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
+        self._copied = copied
+        """By target field: the field that it copies, if the record has that; None if it copies no field."""
+        self._operands = read_by({one: text for one, text in rule.expressions.items() if not copied.get(one)})
+        """The fields that the filter reads, or an expression that is more than a copy."""
+        self._objects = _flattened_objects(stream_map)
 
-def copied_fields(rule: MapRule) -> dict[str, str | None]:
-    """By target field: the field that it copies, if the record has that; None if it copies no field."""
-    return {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
+    def map(self, record: dict[str, Any], raw: bytes) -> dict[str, Any] | None:
+        """The mapped record, given its JSON as well; None if the stream map leaves it out.
 
+        Fields that no map changes are `Raw`. Raises InvalidRecord or MapFailed.
+        """
+        mapped = self._mapped(record)
+        if mapped is not None and not self._flattens:
+            parts = decode_parts(raw)
+            sources = {name: self._copied.get(name, name) for name in mapped}
+            mapped |= {name: parts[field] for name, field in sources.items() if field in parts}
+        return mapped
 
-def operands_of(rule: MapRule) -> frozenset[object]:
-    """The fields that the filter reads, or an expression that is more than a copy."""
-    copied = copied_fields(rule)
-    read = {target: names_in(text) for target, text in rule.expressions.items() if not copied.get(target)}
-    own = {target for target, names in read.items() if "self" in names}
-    return frozenset(own.union(*read.values()))
-
-
-def _require_usable(stream: str, operands: frozenset[object], record: dict[str, Any]) -> None:
-    for field in record.keys() & operands:
-        if _has_long_number(record[field]):
+    def _mapped(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            self._require_usable(record)
+            mapped = self._unflattened.transform(dict(record))
+            return self._flattened(mapped) if mapped and self._flattens else mapped
+        except InvalidRecord:
+            raise
+        except RecursionError:
             raise InvalidRecord(
-                f"a record of stream {quoted(stream)} has a number with too many digits for the expression"
-                f" that reads it, in field {quoted(field)}.",
-                "Correct it at its source, or only rename the field.",
-                field=field,
-                issue="has too many digits for an expression",
-            )
+                f"a record of stream {self._stream} is nested too deeply for its stream map."
+            ) from None
+        except Exception as problem:  # noqa: BLE001 - a user's expression may raise anything
+            failing = self._failing_field(record)
+            # The mapper's own error hides the missing name; the text of any other may quote a value.
+            raised = problem.__cause__ if isinstance(problem, MapExpressionError) else problem
+            cause = type(raised).__name__
+            hint = _hint(raised)
+            # A name in the expression, never a value.
+            if (null := self._null_part(raised, record)) is not None:
+                cause, hint = f"{shown(null)} is null", _NULL
+            elif isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
+                cause = f"{quoted(missing)} is missing"
+            raise MapFailed(
+                f"the stream map of stream {self._stream} failed on a record:"
+                f" {f'{failing} ({cause})' if failing else cause}.",
+                hint,
+            ) from None
+
+    def _require_usable(self, record: dict[str, Any]) -> None:
+        for field in record.keys() & self._operands:
+            if _has_long_number(record[field]):
+                raise InvalidRecord(
+                    f"a record of stream {self._stream} has a number with too many digits for the expression"
+                    f" that reads it, in field {quoted(field)}.",
+                    "Correct it at its source, or only rename the field.",
+                    field=field,
+                    issue="has too many digits for an expression",
+                )
+
+    def _flattened(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The flattened record, without objects that are null, which the SDK keeps.
+
+        Raises InvalidRecord if two fields get one name: the SDK would keep the last.
+        """
+        flat = self._map.flatten_record(record)
+        names = list(_flat_names(self._map, record, ()))
+        if len(flat) == len(names):
+            return {name: flat[name] for name in flat if name not in self._objects or flat[name] is not None}
+        ((name, _),) = Counter(names).most_common(1)
+        declared = name in self._map.transformed_schema["properties"]
+        raise InvalidRecord(
+            f"flattening gives two fields of a record of stream {self._stream} one name"
+            f"{f': {quoted(name)}' if declared else ''}.",
+            "Choose another `flattening_separator` or a larger `flattening_max_key_length`, or rename a field"
+            " in the stream map.",
+            field=name if declared else None,
+            issue="is the name of two fields after flattening",
+        )
+
+    def _null_part(self, raised: object, record: dict[str, Any]) -> str | None:
+        """The part of the failing expression that is null and has a method called on it."""
+        if not isinstance(self._map, CustomStreamMap):
+            return None
+        attribute = getattr(raised, "attr", None)
+        for node in nodes_of(getattr(raised, "expression", "")):
+            if isinstance(node, ast.Attribute) and node.attr == attribute:
+                part = ast.unparse(node.value)
+                # If it fails itself, or needs the rest of the expression, it was not the null part.
+                with contextlib.suppress(Exception):
+                    if map_of(self._map, {"part": part}).transform(dict(record)) == {"part": None}:
+                        return part
+        return None
+
+    def _failing_field(self, record: dict[str, Any]) -> str:
+        """The field and its expression, found by trying each alone: the SDK's mapper does not name it."""
+        if isinstance(self._map, CustomStreamMap):
+            for target, expression in self._rule.expressions.items():
+                try:
+                    map_of(self._map, {target: expression}).transform(dict(record))
+                except Exception:  # noqa: BLE001 - the same failure as before
+                    return f"field {quoted(target)} = {shown(expression)!r}"
+        return ""
 
 
 def _has_long_number(value: object) -> bool:
@@ -120,8 +172,8 @@ def _has_long_number(value: object) -> bool:
     return False
 
 
-def flattened_objects(stream_map: StreamMap) -> frozenset[str]:
-    """The objects that flattening replaces by their fields; the SDK's mapper keeps one that is null."""
+def _flattened_objects(stream_map: StreamMap) -> frozenset[str]:
+    """The objects that flattening replaces by their fields."""
     options = stream_map.flattening_options
     if options is None or not stream_map.flattening_enabled:
         return frozenset()
@@ -130,24 +182,6 @@ def flattened_objects(stream_map: StreamMap) -> frozenset[str]:
     parts = [name.split(separator) for name in names]
     objects = {separator.join(part[:depth]) for part in parts for depth in range(1, len(part))}
     return frozenset(objects.difference(names))
-
-
-def _flattened(stream_map: StreamMap, record: dict[str, Any]) -> dict[str, Any]:
-    """The flattened record. Raises InvalidRecord if two fields get one name: the SDK would keep the last."""
-    flat = stream_map.flatten_record(record)
-    names = list(_flat_names(stream_map, record, ()))
-    if len(flat) == len(names):
-        return flat
-    ((name, _),) = Counter(names).most_common(1)
-    declared = name in stream_map.transformed_schema["properties"]
-    raise InvalidRecord(
-        f"flattening gives two fields of a record of stream {quoted(stream_map.stream_alias)} one name"
-        f"{f': {quoted(name)}' if declared else ''}.",
-        "Choose another `flattening_separator` or a larger `flattening_max_key_length`, or rename a field in"
-        " the stream map.",
-        field=name if declared else None,
-        issue="is the name of two fields after flattening",
-    )
 
 
 def _flat_names(stream_map: StreamMap, node: dict[str, Any], parents: tuple[str, ...]) -> Iterator[str]:
@@ -176,21 +210,6 @@ def _copied(tree: ast.expr | None) -> str | None:
     return field_of_record(tree)
 
 
-def _null_part(stream_map: StreamMap, raised: object, record: dict[str, Any]) -> str | None:
-    """The part of the failing expression that is null and has a method called on it."""
-    if not isinstance(stream_map, CustomStreamMap):
-        return None
-    attribute = getattr(raised, "attr", None)
-    for node in nodes_of(getattr(raised, "expression", "")):
-        if isinstance(node, ast.Attribute) and node.attr == attribute:
-            part = ast.unparse(node.value)
-            # If it fails itself, or needs the rest of the expression, it was not the null part.
-            with contextlib.suppress(Exception):
-                if map_of(stream_map, {"part": part}).transform(dict(record)) == {"part": None}:
-                    return part
-    return None
-
-
 def _hint(raised: BaseException | None) -> str:
     """The hint for an expression's error. The error's text is not shown: it may quote a value."""
     text = str(raised)
@@ -202,14 +221,3 @@ def _hint(raised: BaseException | None) -> str:
     if "Decimal" in text and "float" in text:
         return "A number with a fraction is a decimal: `float(x) * 1.1`."
     return "Convert the values to one type: `str(x)`, `int(x)` or `float(x)`."
-
-
-def _failing_field(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> str:
-    """The field and its expression, found by trying each alone: the SDK's mapper does not name it."""
-    if rule is not None and isinstance(stream_map, CustomStreamMap):
-        for target, expression in rule.expressions.items():
-            try:
-                map_of(stream_map, {target: expression}).transform(dict(record))
-            except Exception:  # noqa: BLE001 - the same failure as before
-                return f"field {quoted(target)} = {shown(expression)!r}"
-    return ""

@@ -17,8 +17,7 @@ class ProblemGroup:
     """Records with the same problem; `lines` are their input lines, in order, and `first` is one of them."""
 
     entity_type: str
-    field: str | None
-    issue: str | None
+    problem: FieldProblem
     code: str
     lines: list[int]
     first: Rejected
@@ -30,16 +29,16 @@ class ProblemGroup:
         more = len(self.lines) - _LINES_SHOWN
         return (
             f"{pluralize(len(self.lines), 'record')} of entity type {quoted(self.entity_type)}:"
-            f" {FieldProblem(self.field, self.issue)} [{self.code}],"
+            f" {self.problem} [{self.code}],"
             f" input lines {shown}{f' and {more:,} more' if more > 0 else ''}"
         )
 
 
 def grouped(rejected: Iterable[Rejected]) -> list[ProblemGroup]:
     """The groups, the most frequent problem first. A record with several problems is in the group of each."""
-    groups: dict[tuple[str, str | None, str | None, str], ProblemGroup] = {}
+    groups: dict[tuple[str, FieldProblem, str], ProblemGroup] = {}
     for one in rejected:
-        for field, issue in one.problems or [(one.field, one.issue)]:
-            kind = (one.entity_type, field or None, issue, one.code)
+        for field, issue in one.problems or [one.problem]:
+            kind = (one.entity_type, FieldProblem(field or None, issue), one.code)
             groups.setdefault(kind, ProblemGroup(*kind, [], one)).lines.append(one.source.line)
     return sorted(groups.values(), key=lambda group: -len(group.lines))

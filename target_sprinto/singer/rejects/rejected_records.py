@@ -70,16 +70,14 @@ class Rejected(msgspec.Struct, frozen=True, eq=False, gc=False):
     entity_type: str
     key: object
     code: str
-    field: str | None = None
-    issue: str | None = None
+    problem: FieldProblem = FieldProblem(None, None)
     by_sprinto: bool = False
     response: bytes = b""
     problems: tuple[FieldProblem, ...] = ()
     place: Position | None = None
 
     def __str__(self) -> str:
-        said = FieldProblem(self.field, self.issue)
-        return f"{self.source}, entity type {quoted(self.entity_type)}: {said} [{self.code}]"
+        return f"{self.source}, entity type {quoted(self.entity_type)}: {self.problem} [{self.code}]"
 
 
 class RejectedRecords:
@@ -255,7 +253,7 @@ class RejectedRecords:
 
     def _summary(self, entity_type: str | None = None) -> str:
         kinds = Counter(
-            (rejected.entity_type, rejected.field, rejected.code)
+            (rejected.entity_type, rejected.problem.field, rejected.code)
             for rejected in self._confirmed
             if entity_type in {None, rejected.entity_type}
         ).most_common()
@@ -290,8 +288,7 @@ class RejectedRecords:
             rejected,
             source=msgspec.structs.replace(source, stream=sys.intern(source.stream), original=None),
             key=key,
-            field=sys.intern(rejected.field) if rejected.field else None,
-            issue=sys.intern(rejected.issue) if rejected.issue else None,
+            problem=FieldProblem(*(text and sys.intern(text) for text in rejected.problem)),
             response=rejected.response if self._response_bytes <= MAX_RESPONSE_BYTES else b"",
             problems=tuple(self._problems.setdefault(one, one) for one in problems),
             place=place,
@@ -315,8 +312,7 @@ def _places(rejects: Sequence[Rejected]) -> list[Position]:
 def _reason(rejected: Rejected) -> dict[str, Any]:
     by = "sprinto" if rejected.by_sprinto else "entity-schema" if rejected.problems else "target"
     reason: dict[str, Any] = {"entity_type": rejected.entity_type, "code": rejected.code, "by": by}
-    reason |= {"field": rejected.field} if rejected.field else {}
-    reason |= {"issue": rejected.issue} if rejected.issue else {}
+    reason |= {part: text for part, text in rejected.problem._asdict().items() if text}
     return reason | ({"response": msgspec.Raw(rejected.response)} if rejected.response else {})
 
 
@@ -332,8 +328,7 @@ def _rejected(reject: Reject) -> Rejected:
         item.entity_type,
         item.key,
         reject.code,
-        reject.field,
-        reject.issue,
+        FieldProblem(reject.field, reject.issue),
         by_sprinto=True,
         response=reject.response,
     )

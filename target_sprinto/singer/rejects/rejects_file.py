@@ -58,14 +58,11 @@ class RejectsFile:
     def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Position:
         """Write a record completely or not at all; `reason` is added to its message as ``"reject"``."""
         name = msgspec.json.encode(stream)
-        message: tuple[bytes | memoryview, ...] = (
-            b'{"type":"RECORD","stream":',
-            name,
-            b',"record":',
-            original.record,
-        )
+        message: tuple[bytes | memoryview, ...]
         if original.is_message:
             message = (memoryview(original.record)[:-1],)
+        else:
+            message = (b'{"type":"RECORD","stream":', name, b',"record":', original.record)
         record = (*message, b',"reject":', msgspec.json.encode(reason), b"}\n")
         schema: tuple[bytes, ...] = ()
         own = original.schema, original.key_properties
@@ -95,13 +92,12 @@ class RejectsFile:
 
     def finish(self, places: Sequence[Position]) -> None:
         """Rewrite the file with only these records, in this order, unless that is what it holds."""
-        if self._descriptor is not None:
-            if not self._holds(self._descriptor, places):
-                with self._writing():
-                    # The folder may have been removed; the records are still there, through the descriptor.
-                    private_files.make_folder(self.path.parent)
-                    private_files.replace(self.path, self._content(self._descriptor, places))
-            self._close()
+        if self._descriptor is not None and not self._holds(self._descriptor, places):
+            with self._writing():
+                # The folder may have been removed; the records are still there, through the descriptor.
+                private_files.make_folder(self.path.parent)
+                private_files.replace(self.path, self._content(self._descriptor, places))
+        self._close()
 
     def remove(self) -> None:
         """Delete the file. Raises OSError."""

@@ -15,9 +15,9 @@ from target_sprinto import strict_json
 from target_sprinto.errors import EntityMismatch, SettingsError
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.singer.schemas import schema_limits
-from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
+from target_sprinto.singer.schemas.schema_limits import TooCostly
 from target_sprinto.singer.schemas.schema_parts import properties_of
+from target_sprinto.singer.schemas.validation import BACKTRACKING, CompiledSchema, SchemaError
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
@@ -53,16 +53,16 @@ class EntitySchema:
     def __init__(self, entity_type: str, rules: object) -> None:
         try:
             given = msgspec.convert(rules, _Rules)
-            self._cost = schema_limits.cost_of(given.schema)
-            self._compiled = _compile(given.schema)
-        except (ValueError, schema_limits.TooCostly):
+            self._compiled = CompiledSchema(
+                given.schema, jsonschema_rs.validator_for, BACKTRACKING, formats=True
+            )
+        except (ValueError, TooCostly):
             raise SettingsError(
                 f"`entity_schemas.{shown(entity_type)}` must be"
                 ' {"key": [field], "schema": {JSON Schema}}, without references to other documents'
             ) from None
         self.entity_type = entity_type
         self.schema, self.key = given.schema, given.key
-        self._errors = SchemaErrors(self.schema, self._compiled, self._cost, _compile)
         self.fields = properties_of(self.schema)
         self.required = list(dict.fromkeys([*given.key, *self.schema.get("required", [])]))
         self.closed = (
@@ -72,12 +72,12 @@ class EntitySchema:
 
     def check(self, stream: str, record: Mapping[str, Any], body: bytes) -> None:
         """Raise EntityMismatch with every problem of a mapped record; `body` is its JSON."""
-        if not self._cost.allows(body, backtracking=True):
+        if not self._compiled.allows(body):
             problems = [FieldProblem("", "is too large for the rules of its entity schema")]
         elif self._compiled.is_valid(record):
             return
         else:
-            errors = islice(self._errors.every(record, body), _MAX_PROBLEMS)
+            errors = islice(self._compiled.every(record, body), _MAX_PROBLEMS)
             problems = list(map(_describe, errors)) or [FieldProblem("", "does not fit its entity schema")]
         raise EntityMismatch(
             f"a record of stream {quoted(stream)} does not fit entity type {quoted(self.entity_type)}"
@@ -85,12 +85,6 @@ class EntitySchema:
             "`sprintoctl map preview` shows all problems.",
             problems,
         )
-
-
-def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(
-        schema, validate_formats=True, offline=True, pattern_options=BACKTRACKING
-    )
 
 
 def _describe(error: SchemaError) -> FieldProblem:

@@ -71,19 +71,17 @@ class TooCostly(Exception):
 class Cost(NamedTuple):
     """Steps for one record: `once`, at most `per_value` for each of its values, and `per_byte` for each byte.
 
-    `total` is the schema's expanded size, `patterns` how many patterns are in it.
+    `total` is the schema's expanded size.
     """
 
     once: int
     per_value: int
     per_byte: int
-    patterns: int
     total: int
 
-    def allows(self, record: bytes, *, backtracking: bool) -> bool:
+    def allows(self, record: bytes) -> bool:
         """Whether the record's validation stays within the limit."""
-        per_byte = self.patterns * BACKTRACK_LIMIT if backtracking else self.per_byte
-        left = MAX_WORK - self.once - per_byte * len(record)
+        left = MAX_WORK - self.once - self.per_byte * len(record)
         return self.per_value * len(record) <= left or self.per_value * (count_marks(record) + 1) <= left
 
     def allows_all_errors(self, record: bytes) -> bool:
@@ -98,16 +96,18 @@ def memory_of(schema: bytes) -> int:
     return 10_000 + 2_500 * schema.count(b"{") + 300 * lists_and_values + 6 * len(schema)
 
 
-def cost_of(schema: dict[str, Any]) -> Cost:
-    """The cost of the schema. Raises TooCostly."""
+def cost_of(schema: dict[str, Any], *, backtracking: bool) -> Cost:
+    """The cost of the schema, whose patterns are matched with backtracking or not. Raises TooCostly."""
     try:
         measuring = _Measuring(schema)
         per_byte = measuring.visit(schema, measuring.resolver, (), 1)
     except (AttributeError, TypeError, ValueError):
         # Raised by `referencing`, which does not validate ids.
         raise TooCostly("an `$id` in it is not a URI") from None
+    if backtracking:
+        per_byte = measuring.patterns * BACKTRACK_LIMIT
     per_value = measuring.once if measuring.recursive else measuring.repeated
-    return Cost(measuring.once, per_value, per_byte, measuring.patterns, measuring.total)
+    return Cost(measuring.once, per_value, per_byte, measuring.total)
 
 
 class _Entered(NamedTuple):
@@ -276,17 +276,14 @@ def _pattern_length(pattern: str) -> int:
 
 def _dynamic_anchors(schema: object) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-
-    def collect(value: object) -> None:
-        if isinstance(value, dict):
+    waiting = [schema]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
             name = "" if value.get("$recursiveAnchor") is True else value.get("$dynamicAnchor")
             if isinstance(name, str):
                 found.setdefault(name, []).append(value)
-            for inner in value.values():
-                collect(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                collect(inner)
-
-    collect(schema)
     return found

@@ -1,27 +1,113 @@
-"""Validates records by their stream's compiled JSON Schema.
+"""Validates records by their stream's compiled JSON Schema, and describes what is wrong with one. Pure.
 
 jsonschema-rs accepts exact decimals and big integers. A schema that it cannot compile (draft-4 keywords in a
 schema without a draft, an unknown draft) is tried as draft 4, or as draft 7, the SDK's default. There is no
 other validator to fall back to: one in Python has unlimited regular expressions, and may fetch documents.
+
+The library's error for `anyOf` and `oneOf` holds the errors of every alternative, each with a copy of its
+value: gigabytes for a list of a few thousand values. If a schema has alternatives, errors therefore come from
+a copy of it, made on first use, with its alternatives behind `not: {not: …}`. It is as strict, but an error
+says only that none fits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.push.text import quoted
-from target_sprinto.singer.schemas import schema_limits
-from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaErrors
+from target_sprinto.push.protocol.field_paths import field_path
+from target_sprinto.push.text import quoted, shown
+from target_sprinto.singer.schemas.schema_limits import (
+    BACKTRACK_LIMIT,
+    PATTERN_BYTES,
+    SCHEMAS_BY_NAME,
+    TooCostly,
+    cost_of,
+)
 
 _HINT = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 
-_PATTERNS = jsonschema_rs.RegexOptions(size_limit=schema_limits.PATTERN_BYTES)
+_MAX_SUBSCHEMAS = 5_000
+"""Of a schema that is compiled a second time: about 1,500 fields with two alternatives each."""
+
+_PATTERNS = jsonschema_rs.RegexOptions(size_limit=PATTERN_BYTES)
+BACKTRACKING = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACK_LIMIT, size_limit=PATTERN_BYTES)
+_ALTERNATIVES = ("anyOf", "oneOf")
+_UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
+_VALUES = ("enum", "const")
+_BY_NAME = (*SCHEMAS_BY_NAME, "definitions", "$defs")
+
+
+class SchemaError(NamedTuple):
+    """The field path, "" for the record itself, and what the schema requires there; never the value."""
+
+    where: str
+    issue: str
+    rule: str
+    facts: dict[str, Any]
+
+
+class CompiledSchema:
+    """A schema, compiled by one of the library's drafts. `patterns` are its options for regular expressions.
+
+    Raises TooCostly, or ValueError for an invalid schema.
+    """
+
+    def __init__(
+        self,
+        schema: dict[str, Any],
+        draft: Callable[..., jsonschema_rs.Validator],
+        patterns: jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions,
+        *,
+        formats: bool = False,
+    ) -> None:
+        self.schema = schema
+        self.cost = cost_of(schema, backtracking=patterns is BACKTRACKING)
+        self.compile = partial(draft, validate_formats=formats, offline=True, pattern_options=patterns)
+        self.compiled = self.compile(schema)
+        self.is_valid = self.compiled.is_valid
+        self.allows = self.cost.allows
+        """Whether a record, given as JSON, may be validated within the limits."""
+        self._has_alternatives = _has_alternatives(schema)
+
+    def first(self, record: object) -> SchemaError | None:
+        """The first error, or None if it cannot be determined."""
+        explaining = self._explaining()
+        if explaining is None:
+            return None
+        try:
+            explaining.validate(record)
+        except jsonschema_rs.ValidationError as error:
+            return self._described(error)
+        return None
+
+    def every(self, record: object, body: bytes) -> Iterator[SchemaError]:
+        """All errors, or the first if all would take too much memory; `body` is the record's JSON."""
+        if not self.cost.allows_all_errors(body):
+            error = self.first(record)
+            yield from [] if error is None else [error]
+        elif (explaining := self._explaining()) is not None:
+            yield from map(self._described, explaining.iter_errors(record))
+
+    def _explaining(self) -> jsonschema_rs.Validator | None:
+        return _silenced_validator(self) if self._has_alternatives else self.compiled
+
+    def _described(self, error: jsonschema_rs.ValidationError) -> SchemaError:
+        rule, facts = error.kind.name, error.kind.as_dict()
+        where = field_path(self.schema, error.instance_path)
+        if rule == "required":
+            return SchemaError(
+                shown(".".join(filter(None, (where, facts["property"])))), "is missing", rule, facts
+            )
+        if rule == "not":
+            rule = _silenced_rule(facts["schema"]) or rule
+        issue = f"must be {' or '.join(facts['types'])}" if rule == "type" else f"violates the rule {rule!r}"
+        return SchemaError(where, issue, rule, facts)
 
 
 class RecordValidator(BaseJSONSchemaValidator):
@@ -31,22 +117,14 @@ class RecordValidator(BaseJSONSchemaValidator):
         """Compile the schema. Raises InvalidSchema if it is not a JSON Schema, or costs too much."""
         super().__init__(schema)
         self._stream = stream
-        try:
-            self._cost = schema_limits.cost_of(schema)
-        except schema_limits.TooCostly as problem:
-            raise InvalidSchema(
-                f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _HINT
-            ) from None
-        compiler, self._compiled = _compile(stream, schema)
-        self._backtracking = compiler.keywords["pattern_options"] is BACKTRACKING
-        self._errors = SchemaErrors(schema, self._compiled, self._cost, compiler)
+        self._compiled = _compile(stream, schema)
 
     def validate(self, record: dict[str, Any], body: bytes = b"") -> None:
         """Raise InvalidRecord, naming stream, field path and rule, for an invalid record.
 
         `body` is its JSON. Raises InvalidSchema if the schema turns out to be unusable.
         """
-        if not self._cost.allows(body, backtracking=self._backtracking):
+        if not self._compiled.allows(body):
             raise InvalidRecord(
                 f"a record of stream {quoted(self._stream)} is too large for the rules of its schema.",
                 "Simplify the schema's lists, patterns and alternatives, or send records unchecked with"
@@ -56,7 +134,7 @@ class RecordValidator(BaseJSONSchemaValidator):
         try:
             if self._compiled.is_valid(record):
                 return
-            error = self._errors.first(record)
+            error = self._compiled.first(record)
         except Exception as problem:  # noqa: BLE001 - an arbitrary schema may cause anything
             raise InvalidSchema(
                 f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
@@ -77,10 +155,8 @@ def _place(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _compile(
-    stream: str, schema: dict[str, Any]
-) -> tuple[partial[jsonschema_rs.Validator], jsonschema_rs.Validator]:
-    """A compiler that accepts the schema, and the compiled schema. Raises InvalidSchema."""
+def _compile(stream: str, schema: dict[str, Any]) -> CompiledSchema:
+    """Compile by the first draft that accepts the schema. Raises InvalidSchema."""
     where = ""
     drafts: tuple[Callable[..., jsonschema_rs.Validator], ...] = (
         jsonschema_rs.validator_for,
@@ -88,9 +164,12 @@ def _compile(
     )
     for patterns in (_PATTERNS, BACKTRACKING):
         for draft in drafts:
-            compiler = partial(draft, validate_formats=False, offline=True, pattern_options=patterns)
             try:
-                return compiler, compiler(schema)
+                return CompiledSchema(schema, draft, patterns)
+            except TooCostly as problem:
+                raise InvalidSchema(
+                    f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _HINT
+                ) from None
             except jsonschema_rs.ValidationError as problem:
                 where = where or _place(problem.instance_path)
             except ValueError:
@@ -100,3 +179,55 @@ def _compile(
         f"{f', in {quoted(where)}' if where else ''}.",
         _HINT,
     )
+
+
+@lru_cache(maxsize=4)
+def _silenced_validator(own: CompiledSchema) -> jsonschema_rs.Validator | None:
+    """A validator for the schema with its alternatives silenced; None if that is not possible.
+
+    The last few are kept, because streams may alternate: all of them would take too much memory.
+    """
+    if own.cost.total > _MAX_SUBSCHEMAS:
+        return None
+    try:
+        return own.compile(_silenced(own.schema))
+    except ValueError:
+        # A reference points into one of the alternatives, which have moved.
+        return None
+
+
+def _silenced(schema: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The schema with its alternatives behind a double negation.
+
+    Raises ValueError if that would change what it allows, because `unevaluated…` no longer sees what the
+    alternatives evaluate, or if a value may be used as a schema with alternatives.
+    """
+    if isinstance(schema, list):
+        return [_silenced(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    negated = []
+    for keyword, value in schema.items():
+        if keyword in _UNEVALUATED or (keyword in _VALUES and _has_alternatives(value)):
+            raise ValueError(keyword)
+        if keyword in _BY_NAME and isinstance(value, dict):
+            found[keyword] = {name: _silenced(part) for name, part in value.items()}
+        elif keyword in _ALTERNATIVES:
+            negated.append({"not": {"not": {keyword: _silenced(value)}}})
+        else:
+            found[keyword] = value if keyword in _VALUES else _silenced(value)
+    if negated:
+        found["allOf"] = [*found.get("allOf", ()), *negated]
+    return found
+
+
+def _silenced_rule(negated: object) -> str | None:
+    inner = negated.get("not") if isinstance(negated, dict) else None
+    return next((name for name in _ALTERNATIVES if isinstance(inner, dict) and name in inner), None)
+
+
+def _has_alternatives(value: object) -> bool:
+    if isinstance(value, dict):
+        return not value.keys().isdisjoint(_ALTERNATIVES) or any(map(_has_alternatives, value.values()))
+    return isinstance(value, list) and any(map(_has_alternatives, value))

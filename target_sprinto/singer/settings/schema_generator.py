@@ -10,7 +10,7 @@ import msgspec
 
 
 def json_schema(settings: type[msgspec.Struct]) -> dict[str, Any]:
-    """The schema of the fields whose annotation holds two texts: a title and a description."""
+    """The schema of the fields whose annotation holds a description, after a title if the name makes none."""
     _, types = msgspec.json.schema_components([settings], schema_hook=lambda _: {"type": "string"})
     own = types[settings.__name__]
     properties = {}
@@ -22,7 +22,9 @@ def json_schema(settings: type[msgspec.Struct]) -> dict[str, Any]:
                 choices: Iterable[enum.Enum] = kind
                 # In the order of the class: msgspec sorts them.
                 types[kind.__name__] = {"type": "string", "enum": [one.value for one in choices]}
-            schema = dict(zip(("title", "description"), texts, strict=True)) | own["properties"][name]
+            title = name.removesuffix("_seconds").replace("_", " ").capitalize()
+            schema = {"title": texts[-2] if len(texts) > 1 else title, "description": texts[-1]}
+            schema |= own["properties"][name]
             properties[name] = _plain(schema, types, nullable=name not in own["required"])
     return {
         "type": "object",

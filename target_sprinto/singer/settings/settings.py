@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import logging
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from target_sprinto import private_files
 from target_sprinto.errors import SettingsError
 from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
@@ -21,9 +23,10 @@ from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.singer.mapping.entity_types import EntityTypes, Unmapped
 from target_sprinto.singer.schemas import entity_schemas
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
-from target_sprinto.singer.settings.api_key_file import with_api_key
 from target_sprinto.singer.settings.schema_generator import json_schema
 from target_sprinto.singer.settings.settings_checks import problems_of
+
+log = logging.getLogger(__name__)
 
 _WEEK = 7 * 24 * 3600
 _WHOLE = 1 << 53
@@ -59,9 +62,9 @@ _SomeSeconds = Annotated[float, Meta(gt=0, le=_WEEK)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings as the rest of the target uses them, each with its title and its description.
+    """The settings as the rest of the target uses them, each with its description.
 
-    A field without these is not a setting.
+    A title precedes it where the name does not make a good one. A field without either is not a setting.
     """
 
     api_key: Annotated[
@@ -79,7 +82,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     integration_id: Annotated[str, "Integration ID", "Sprinto-issued integration identifier."]
     region: Annotated[
         str | None,
-        "Region",
         "Region of the Sprinto host: api.sprinto.com, in.sprinto.com or eu.sprinto.com.",
         Meta(extra_json_schema={"enum": list(endpoint.REGIONS)}),
     ] = "us"
@@ -92,35 +94,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     entity_types: Annotated[
         dict[str, str],
-        "Entity types",
         "Stream to entity type. A name may be a pattern: a stream's own name wins over patterns, and of"
         " several patterns the last one wins.",
         Meta(examples=[{"employees": "User"}]),
     ] = {}
     entity_schemas: Annotated[
         dict[str, EntitySchema],
-        "Entity schemas",
         "What Sprinto's entity types look like: an object, or a file that holds one. Mapped records are"
         " checked against it before they are sent. `bundled:User` is the `User` that Sprinto documents.",
         Meta(examples=[{"User": {"key": ["employeeId"], "schema": {"required": ["employeeId"]}}}]),
     ] = {}
     unmapped_streams: Annotated[
         Unmapped,
-        "Unmapped streams",
         "What to do with streams that `entity_types` does not name: `fail` fails the run, `keep` sends them"
         " under their own names, `ignore` leaves them out.",
     ] = Unmapped.FAIL
     client_reference_prefix: Annotated[
         str,
-        "Client reference prefix",
         "Prefix of the session's `client_reference_id`; `/` and the run's uuid follow.",
     ] = "target-sprinto"
-    page_size: Annotated[
-        int,
-        Meta(ge=1, le=MAX_ITEMS),
-        "Page size",
-        "Maximum items in a page, 1 to 100.",
-    ] = MAX_ITEMS
+    page_size: Annotated[int, Meta(ge=1, le=MAX_ITEMS), "Maximum items in a page, 1 to 100."] = MAX_ITEMS
     max_parallel_pages: Annotated[
         int,
         Meta(ge=1, le=16),
@@ -128,16 +121,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "Maximum pages in flight at once, 1 to 16. Above 1, the order of the input is kept for each"
         " entity key only.",
     ] = 1
-    compress: Annotated[bool, "Compress", "Compress request bodies with gzip."] = True
+    compress: Annotated[bool, "Compress request bodies with gzip."] = True
     on_invalid_record: Annotated[
         OnInvalidRecord,
-        "On invalid record",
         "What to do with a record that is invalid, or that Sprinto rejects: discard the run, or divert"
         " the record to a rejects file and continue.",
     ] = OnInvalidRecord.FAIL
     on_deleted_record: Annotated[
         OnDeletedRecord,
-        "On deleted record",
         "What to do with a record marked as deleted (`_sdc_deleted_at`) whose stream map does not read"
         " that mark: discard the run, skip the record, or send it.",
     ] = OnDeletedRecord.FAIL
@@ -153,12 +144,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "Maximum rejects",
         "Fail the run if more records than this are rejected; at most 50,000.",
     ] = 100
-    dry_run: Annotated[
-        bool, "Dry run", "Send every page to Sprinto, report rejects, then discard the session."
-    ] = False
+    dry_run: Annotated[bool, "Send every page to Sprinto, report rejects, then discard the session."] = False
     finish: Annotated[
         Finish,
-        "Finish",
         "At the end of input: apply, or leave the session staged for `sprintoctl apply` or `discard`"
         " (needs `report_path`, which keeps the STATE).",
         Meta(extra_json_schema={"enum": [Finish.APPLY.value, Finish.HOLD.value]}),
@@ -166,19 +154,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """DISCARD in a dry run."""
     report_path: Annotated[
         Path | None,
-        "Report path",
         "Where to write the run's receipt: a file that ends in `.json`, or a folder. `{run}` is replaced"
         " by the run's uuid; if the file exists, the uuid is inserted before its extension.",
     ] = None
     provenance: Annotated[
         dict[str, Annotated[str, Meta(max_length=200)]],
-        "Provenance",
         "Copied into the receipt unchanged. Each value has at most 200 characters.",
         Meta(examples=[{"tap": "tap-bamboohr 1.4.0"}]),
     ] = {}
     receipt_key_file: Annotated[
         Path | None,
-        "Receipt key file",
         "Ed25519 private key (PEM) that signs receipts (`sprintoctl keygen`). Needs the extra `sign`.",
     ] = None
     require_final_state: Annotated[
@@ -189,50 +174,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = True
     input_timeout_seconds: Annotated[
         _Seconds,
-        "Input timeout",
         "Seconds without input on stdin after which the run ends, as if the tap had crashed. 0: never.",
     ] = 0
     expect: Annotated[
         dict[str, Expectation],
-        "Expect",
         "What a run must contain, by entity type; else it is discarded: `min_records`, `max_records`,"
         " `max_shrink_percent` (against the last applied receipt), `unique` fields.",
         Meta(examples=[{"User": {"min_records": 1, "max_shrink_percent": 20, "unique": ["workEmail"]}}]),
     ] = {}
     on_active_session: Annotated[
         OnActiveSession,
-        "On active session",
         "What to do when another session is active: fail, wait for it, or discard it if an earlier run of"
         " this pipeline left it.",
     ] = OnActiveSession.FAIL
-    wait_timeout_seconds: Annotated[
-        _Seconds, "Wait timeout", "How long `on_active_session: wait` waits, in seconds."
-    ] = 3900
+    wait_timeout_seconds: Annotated[_Seconds, "How long `on_active_session: wait` waits, in seconds."] = 3900
     stale_session_seconds: Annotated[
         _Seconds,
-        "Stale session",
         "Idle seconds before `on_active_session: discard` discards a session.",
     ] = 600
     on_count_mismatch: Annotated[
         OnCountMismatch,
-        "On count mismatch",
         "What to do when Sprinto's counts differ from what was sent: discard the run, or apply it with a"
         " warning.",
     ] = OnCountMismatch.DISCARD
     processing_timeout_seconds: Annotated[
         _SomeSeconds,
-        "Processing timeout",
         "How long processing and, once all pages are accepted, the retries of a request may take, in"
         " seconds.",
     ] = 900
     retry_timeout_seconds: Annotated[
         _Seconds,
-        "Retry timeout",
         "How long one request may be retried until all pages are accepted, in seconds.",
     ] = 300
-    request_timeout_seconds: Annotated[
-        _SomeSeconds, "Request timeout", "Timeout of one request, in seconds."
-    ] = 60
+    request_timeout_seconds: Annotated[_SomeSeconds, "Timeout of one request, in seconds."] = 60
     fingerprint: str
     """SHA-256 of all settings except the keys."""
 
@@ -249,7 +223,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         # Such as a variable made from a secret that is not set: the default may be the unsafe choice.
         if empty := [f"`{name}` is empty" for name in SCHEMA["properties"] if config.get(name) == ""]:
             raise SettingsError(*empty)
-        config = DEFAULTS | with_api_key(config)
+        config = DEFAULTS | _with_api_key(config)
         # The content of a file is part of the settings.
         config["entity_schemas"] = schemas = entity_schemas.read(config.get("entity_schemas") or {})
         if problems := list(problems_of(config)):
@@ -293,6 +267,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def on_conflict(self) -> ConflictPolicy:
         """What to do when another session is active."""
         return ConflictPolicy(self.on_active_session, self.wait_timeout_seconds, self.stale_session_seconds)
+
+
+def _with_api_key(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the key from `api_key_file`, such as a mounted secret, without a newline at its end.
+
+    Raises SettingsError if the file holds no key, or if `api_key` is set as well.
+    """
+    given = dict(config)
+    path = given.pop("api_key_file", None)
+    if path is None:
+        return given
+    if given.get("api_key") is not None:
+        raise SettingsError("`api_key` and `api_key_file` cannot be combined: set one of them")
+    try:
+        content, is_private = private_files.read_secret(Path(path))
+        key = content.decode().removesuffix("\n").removesuffix("\r")
+    except OSError as problem:
+        raise SettingsError(f"`api_key_file` cannot be read ({private_files.reason(problem)})") from None
+    except ValueError:
+        raise SettingsError("`api_key_file` does not hold a key") from None
+    if problems := list(endpoint.text_problems("api_key_file", key)):
+        raise SettingsError(*problems)
+    if not is_private:
+        log.warning("`api_key_file` can be read by every user of this machine: chmod 600 %s", path)
+    return {**given, "api_key": key}
 
 
 def _converted(wanted: type, value: object) -> object:

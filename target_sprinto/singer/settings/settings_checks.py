@@ -197,8 +197,7 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
         yield from endpoint.url_problems(config["api_url"])
     yield from _ending_problems(config)
     yield from _expect_problems(config)
-    yield from _path_problems(config)
-    yield from _encoding_problems(config)
+    yield from _character_problems(config)
     for name, instead in NOT_FOR_SPRINTO.items():
         if config.get(name) is not None:
             yield f"`{name}` is not supported: {instead}"
@@ -213,18 +212,15 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
             yield f"`entity_types` has a name over {LONGEST_NAME} characters for stream {stream!r}"
 
 
-def _path_problems(config: Mapping[str, Any]) -> Iterable[str]:
+def _character_problems(config: Mapping[str, Any]) -> Iterable[str]:
     for name in ("rejects_dir", "report_path"):
         if "\0" in (config.get(name) or ""):
             yield f"`{name}` has a character that is invalid in a path"
-
-
-def _encoding_problems(config: Mapping[str, Any]) -> Iterable[str]:
-    """A variable may hold any bytes, and JSON a lone surrogate."""
     for name, value in config.items():
         try:
             msgspec.json.encode(value)
         except UnicodeEncodeError:
+            # A variable may hold any bytes, and JSON a lone surrogate.
             yield f"`{name}` is not UTF-8"
 
 

@@ -17,7 +17,8 @@ STATE after records, as an SDK tap that was stopped has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -34,11 +35,6 @@ from target_sprinto.singer.input.messages import (
     without_nan,
 )
 from target_sprinto.singer.state.bookmark_comparison import is_covered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    _Partitions = dict[bytes, dict[str, Any]]
 
 MARKERS = (
     "progress_markers",
@@ -96,7 +92,7 @@ class FinalState:
         self._state: dict[str, Any] | None = None
         self._initial_state = b"{}"
         self._always_empty = True
-        self._partitions: dict[str, tuple[set[tuple[str, ...]], _Partitions]] = {}
+        self._partitions: dict[str, tuple[set[tuple[str, ...]], dict[bytes, dict[str, Any]]]] = {}
 
     def add_schema(self, stream: str, bookmark_properties: bytes = b"") -> None:
         """Note a stream and the replication key that its SCHEMA names, as JSON: ``["updated_at"]``."""
@@ -178,8 +174,6 @@ class FinalState:
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
         """Why the last STATE does not cover a record after it, and a hint; None if it does."""
-        if self._state is None:
-            return "", _CRASHED
         bookmark = _bookmarks_of(self._state).get(stream)
         if not isinstance(bookmark, dict):
             return "has no bookmark in it", _CRASHED
