@@ -102,26 +102,31 @@ class ConflictResolver:
             return self._wait(failure)
         if self._count_active() == 0 and self._may_try_again():
             return None
-        blocker = self._find()
+        blocker = self.find()
         if self._policy.choice is OnActiveSession.FAIL or blocker is None:
             raise self.error(blocker)
         return self._take_over(blocker)
 
-    def waits_for_another(self, reference: str) -> bool:
-        """Whether the run waits, and the log shows that the session in the way has another reference."""
-        blocker = self._find() if self.waits_for_others else None
-        return blocker is not None and blocker.was_opened_by_another(reference)
+    def find(self) -> ActiveSession | None:
+        """The session in the way, if the activity log shows it."""
+        try:
+            self._unknown = "the activity log does not show which"
+            return find_active_session(self._client, self._retry_policy)
+        except ApiError as failure:
+            log.warning("The activity log could not be read. %s", failure.brief)
+            self._unknown = f"which one is unknown, as the activity log could not be read ({failure.code})"
+            return None
 
-    def describe(self) -> str:
-        """The session in the way according to the activity log, in a clause."""
-        return self._named(self._find())
+    def describe(self, blocker: ActiveSession | None) -> str:
+        """A session that was found, or why none was, in a clause."""
+        return blocker.describe() if blocker else self._unknown
 
     def error(self, blocker: ActiveSession | None, why: str = "") -> SessionConflict:
         """An error that names the session in the way, `why` the run does not proceed, and what to do."""
         policy = OnActiveSession(self._policy.choice)
         wait = ", or pass `on_conflict=ConflictPolicy('wait')`" if policy is OnActiveSession.FAIL else ""
         conflict = SessionConflict(
-            f"Another session is active: {self._named(blocker)}{why and f'; {why}'}.",
+            f"Another session is active: {self.describe(blocker)}{why and f'; {why}'}.",
             f"Wait until it ends{wait}.",
         )
         conflict.policy = policy.value
@@ -142,7 +147,7 @@ class ConflictResolver:
         why = f"waited {self._policy.wait_seconds:g} s"
         if not isinstance(last, errors.Conflict):
             why += f"; unknown whether it ended ({last.code})"
-        raise self.error(self._find(), why)
+        raise self.error(self.find(), why)
 
     def _poll_until_none_is_active(
         self, until: float, failure: ApiError, tolerated: tuple[type[ApiError], ...]
@@ -215,7 +220,7 @@ class ConflictResolver:
 
     def _require_stale(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
         """Check again. Raises SessionConflict if the session, or a newer one, shows a sign of life."""
-        again = self._find()
+        again = self.find()
         if again is None or not again.log_is_whole or again.session.id != blocker.session.id:
             raise self.error(again)
         status = self._read(again)
@@ -238,18 +243,6 @@ class ConflictResolver:
         """Whether a create is retried because the other session has ended: once per run."""
         first_time, self._had_another_try = not self._had_another_try, True
         return first_time
-
-    def _find(self) -> ActiveSession | None:
-        try:
-            self._unknown = "the activity log does not show which"
-            return find_active_session(self._client, self._retry_policy)
-        except ApiError as failure:
-            log.warning("The activity log could not be read. %s", failure.brief)
-            self._unknown = f"which one is unknown, as the activity log could not be read ({failure.code})"
-            return None
-
-    def _named(self, blocker: ActiveSession | None) -> str:
-        return blocker.describe() if blocker else self._unknown
 
 
 def _check_intervals(timings: Timings) -> Iterator[float]:
