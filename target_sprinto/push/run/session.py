@@ -208,11 +208,8 @@ class RunSession:
             self._resolve_opening(deadline)
         if self.phase is Phase.ENDED and self.result is not None:
             return self.result
-        if self.phase is Phase.UNOPENED:
-            return self._end(RunOutcome.NOTHING_SENT, None, "No session was opened.")
         if self._open is None:
-            until = self._expires_at(None)
-            return self._end(RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))
+            return self._end(*self._without_session())
         session = self._open.session
         self._open.queue.close()
         if self.phase is Phase.APPLYING:
@@ -227,17 +224,20 @@ class RunSession:
     def give_up(self) -> str:
         """Note that the run was interrupted while ending; return what is known of its session."""
         if self.result is None:
-            session = self._open.session if self._open is not None else None
-            until = self._expires_at(session)
-            if session is not None:
+            outcome, until, sentence = self._without_session()
+            if self._open is not None:
+                session = self._open.session
+                outcome, until = RunOutcome.IN_DOUBT, self._expires_at(session)
                 sentence = f"Session {session.id} may still be open, until {iso(until)} at most."
-            elif self.phase is Phase.OPENING:
-                sentence = self._opening.describe_unknown(until)
-            else:
-                self.result = self._result(RunOutcome.NOTHING_SENT, None, "No session was opened.")
-                return self.result.session_outcome
-            self.result = self._result(RunOutcome.IN_DOUBT, until, sentence)
+            self.result = self._result(outcome, until, sentence)
         return self.result.session_outcome
+
+    def _without_session(self) -> tuple[RunOutcome, datetime | None, str]:
+        """The outcome of a run that has opened no session, as far as it knows."""
+        if self.phase is not Phase.OPENING:
+            return RunOutcome.NOTHING_SENT, None, "No session was opened."
+        until = self._expires_at(None)
+        return RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until)
 
     def _end_discarded(self, found: DiscardResult, session: SessionStatus, sentence: str = "") -> RunResult:
         if found.state is None:

@@ -8,10 +8,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from target_sprinto.push import errors
+from target_sprinto.push.activity_log_reader import recent_events
 from target_sprinto.push.api_calls import ApiClient, Call
+from target_sprinto.push.protocol.activity_log import is_latest, moves_with_each_look, newest_time
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
@@ -19,8 +23,8 @@ from target_sprinto.push.protocol.lifecycle import (
     session_ended,
 )
 from target_sprinto.push.protocol.responses import STATUS, SessionStatus
+from target_sprinto.push.protocol.timestamps import iso, parse_time
 from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.expired_session import is_known_latest
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import (
@@ -153,12 +157,52 @@ class StagedSession:
         """
         if status.state != "expired":
             return status.state == "active"
-        if not is_known_latest(self.client, self.id, status, self.retry_policy, self._heartbeat):
+        if not self._is_known_latest(status):
             return False
         if not self._noted_expiry:
             log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
             self._noted_expiry = True
         return True
+
+    def _is_known_latest(self, status: SessionStatus) -> bool:
+        """Whether the log shows no later session, and does not lag behind the integration's last activity.
+
+        It is not documented what counts as activity: a time that moves with each read is that of our own
+        requests and is ignored. If there is no such time, the log alone decides.
+        """
+        client, check = self.client, self._heartbeat
+        began = time.monotonic()
+        seen: list[datetime] = []
+        busy = False
+        for seconds in client.timings.poll_intervals():
+            integration = interruptibly(lambda: client.integration_status(self.retry_policy), check)
+            events = recent_events(client, self.retry_policy, check)
+            if not is_latest(self.id, events):
+                return False
+            activity = parse_time(integration.last_activity_at)
+            if activity is None or any(activity <= known for known in self._known_times(status, events)):
+                return True
+            if not seen:
+                log.warning(
+                    "The integration's last activity was at %s, which the activity log does not show yet."
+                    " Reading it again.",
+                    iso(activity),
+                )
+            seen.append(activity)
+            busy = busy or integration.sessions.active != 0 or integration.sessions.processing != 0
+            if time.monotonic() - began >= client.timings.max_count_lag:
+                return not busy and moves_with_each_look(seen)
+            interruptible_sleep(seconds, check)
+        raise AssertionError("the intervals never end")
+
+    def _known_times(self, status: SessionStatus, events: list[dict[str, Any]]) -> list[datetime]:
+        """Times up to which no later session was active: the newest event, and this session's expiry.
+
+        An expiry in the future is ignored: the session has already expired.
+        """
+        expiry, now = parse_time(status.expires_at), self.client.known_server_time()
+        passed = expiry if expiry and now and expiry <= now else None
+        return [known for known in (newest_time(events), passed) if known]
 
     def require_closable(self, status: SessionStatus) -> None:
         """Raise SessionEnded if the session can no longer be closed, CountMismatch if its counts differ."""
