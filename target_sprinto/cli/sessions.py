@@ -235,7 +235,7 @@ def apply_(
     retry_policy = RetryPolicy(timeouts.request, timeouts.processing)
     mismatch = settings.on_count_mismatch
     staged = StagedSession(client, session, counts, retry_policy, check, on_count_mismatch=mismatch)
-    held = HeldSession(staged, timeouts.processing)
+    held = HeldSession(staged)
     try:
         held.apply()
     except SprintoError as failure:

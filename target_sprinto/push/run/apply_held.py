@@ -8,35 +8,24 @@ from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import keep_alive_interval
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.closing import CLOSED, Closing
-from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions
-from target_sprinto.push.run.processing import wait_until_processed
-from target_sprinto.push.run.staged_session import StagedSession, processing_limits_retries
+from target_sprinto.push.run.processing import wait_for_other_sessions, wait_until_processed
+from target_sprinto.push.run.staged_session import processing_limits_retries
 
 log = logging.getLogger(__name__)
 
 
-class HeldSession:
-    """A session that a run left open. `limit_seconds` limits each wait, and the processing."""
-
-    def __init__(self, staged: StagedSession, limit_seconds: float) -> None:
-        self._staged = staged
-        self._closing = Closing(staged)
-        self._limit = limit_seconds
-
-    @property
-    def close_sent(self) -> bool:
-        """Whether the session was closed, or may have been, so that it may still be applied."""
-        return self._closing.close_sent
+class HeldSession(Closing):
+    """A session that a run left open."""
 
     @processing_limits_retries()
-    def apply(self) -> None:
+    def apply(self) -> SessionStatus | None:
         """Apply the session, or continue an earlier attempt; return once Sprinto has processed it.
 
         Raises the errors of a run, with the session's outcome.
         """
         try:
-            response = None if self._is_closed() else self._closing.apply(self._limit)
-            wait_until_processed(self._staged, response, self._limit)
+            response = None if self._is_closed() else super().apply()
+            wait_until_processed(self._staged, response)
         except errors.SprintoError as failure:
             what = (
                 "sent an apply request, and may still be applied"
@@ -45,6 +34,8 @@ class HeldSession:
             )
             failure.session_outcome = failure.session_outcome or f"Session {self._staged.id} was {what}."
             raise
+        else:
+            return response
         finally:
             self._staged.retry_policy.cancelled.set()
 
@@ -55,11 +46,11 @@ class HeldSession:
             timings = self._staged.client.timings
             try:
                 self._staged.keep_alive_seconds = keep_alive_interval(status, timings.keep_alive)
-                wait_for_other_sessions(self._staged, self._limit)
+                wait_for_other_sessions(self._staged)
                 self._staged.reconcile(0.0)
             except errors.SessionEnded:
                 # Another `apply` may have closed it meanwhile: if this read fails, it may be applied.
-                self._closing.close_sent = True
+                self.close_sent = True
                 status = self._read_status()
                 if not self.close_sent:
                     raise
@@ -74,5 +65,5 @@ class HeldSession:
 
     def _read_status(self) -> SessionStatus:
         status = self._staged.read_status()
-        self._closing.close_sent = status.state in CLOSED
+        self.close_sent = status.state in CLOSED
         return status

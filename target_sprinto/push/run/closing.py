@@ -38,7 +38,10 @@ _MAX_STATUS_READS = 5
 
 
 class Closing:
-    """Closes a session whose counts have been reconciled."""
+    """Closes a session whose counts have been reconciled.
+
+    `close_sent`: the session was closed, or may have been, so that it may still be applied.
+    """
 
     def __init__(self, staged: StagedSession, moved: Callable[[Event], object] = lambda _: None) -> None:
         self._staged = staged
@@ -47,7 +50,7 @@ class Closing:
         self._in_doubt: ApiError | None = None
         self.close_sent = False
 
-    def apply(self, limit_seconds: float) -> SessionStatus | None:
+    def apply(self) -> SessionStatus | None:
         """Close with `apply`; return once it has taken effect, as far as Sprinto's status shows.
 
         Returns the response, or None if only the status showed it.
@@ -58,15 +61,15 @@ class Closing:
         """
         self._staged.interrupted()
         try:
-            return self._until_closed(limit_seconds)
+            return self._until_closed()
         except ApiError:
             # A signal that cut the attempts short explains the end better than the last failure.
             self._staged.interrupted()
             raise
 
-    def _until_closed(self, limit_seconds: float) -> SessionStatus | None:
-        until = time.monotonic() + limit_seconds
-        backoff = Backoff(limit_seconds, self._timings)
+    def _until_closed(self) -> SessionStatus | None:
+        until = time.monotonic() + self._staged.limit_seconds
+        backoff = Backoff(self._staged.limit_seconds, self._timings)
         one_try = self._staged.retry_policy.once()
         for attempt, seconds in enumerate(self._timings.poll_intervals()):
             if attempt:

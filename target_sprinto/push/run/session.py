@@ -26,10 +26,9 @@ from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_l
 from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
-from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions
 from target_sprinto.push.run.keep_alive import KeepAlive
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
-from target_sprinto.push.run.processing import wait_until_processed
+from target_sprinto.push.run.processing import wait_for_other_sessions, wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.run_phase import RunPhase, ended_elsewhere
@@ -158,12 +157,11 @@ class RunSession:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
         pages = sender.staged
         self._options.require_expected(pages.accepted)
-        limit = self._options.timeouts.processing
         staged = StagedSession(
             self._client,
             pages.session_id,
             pages.accepted,
-            replace(self._retry_policy, retry_seconds=limit),
+            replace(self._retry_policy, retry_seconds=self._options.timeouts.processing),
             self._interrupted,
             pages.on_count_mismatch,
             opened.keep_alive.interval,
@@ -173,7 +171,7 @@ class RunSession:
         with processing_limits_retries():
             with self.run_phase.unless_aborted():
                 if self._options.finish is Finish.APPLY:
-                    wait_for_other_sessions(staged, limit)
+                    wait_for_other_sessions(staged)
                 status = staged.reconcile(quiet_seconds)
             if self._options.finish is Finish.DISCARD:
                 return self._discard_dry_run(opened)
@@ -183,9 +181,9 @@ class RunSession:
                 self._interrupted()
                 self._options.observer.before_hold()
                 return self._end(RunOutcome.HELD, self._expires_at(status), only_from=Phase.OPEN)
-            response = Closing(staged, self._transition).apply(limit)
+            response = Closing(staged, self._transition).apply()
             try:
-                wait_until_processed(staged, response, limit, pages.settled_at)
+                wait_until_processed(staged, response, pages.settled_at)
             except errors.CountMismatch:
                 self._end(RunOutcome.APPLIED)
                 raise

@@ -58,7 +58,8 @@ def processing_limits_retries() -> Iterator[None]:
 class StagedSession:
     """Reads the session's status, and decides whether it may be closed with `apply`.
 
-    `sent` is the number of records sent, ``{entity_type: int}``. `interrupted` may raise to end any wait
+    `sent` is the number of records sent, ``{entity_type: int}``. `retry_policy` also limits each wait and the
+    processing: once all pages are accepted, no other limit applies. `interrupted` may raise to end any wait
     before the close. A session that is silent for `keep_alive_seconds` during a wait is read. `has_resent`: a
     page was sent again.
     """
@@ -75,6 +76,11 @@ class StagedSession:
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
     _noted_expiry = False
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long each wait, and the processing, may take."""
+        return self.retry_policy.retry_seconds
 
     @cached_property
     def grace(self) -> InterruptCheck:
