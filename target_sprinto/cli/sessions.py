@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -24,8 +25,8 @@ from target_sprinto.cli.options import (
     public_key_option,
     session_id,
 )
-from target_sprinto.push.activity_log_reader import cut_off, read_events
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.activity_log_reader import cut_off, find_active_session, read_events
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.errors import (
     ConfigError,
     CountMismatch,
@@ -38,9 +39,7 @@ from target_sprinto.push.errors import (
 )
 from target_sprinto.push.protocol.responses import count_of
 from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.active_session import find_active_session
-from target_sprinto.push.run.apply_held import HeldSession
+from target_sprinto.push.run.closing import HeldSession
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.staged_session import StagedSession
@@ -234,7 +233,7 @@ def apply_(
     timeouts = settings.timeouts
     retry_policy = RetryPolicy(timeouts.request, timeouts.processing)
     mismatch = settings.on_count_mismatch
-    staged = StagedSession(client, session, counts, retry_policy, check, on_count_mismatch=mismatch)
+    staged = StagedSession(client, session, Counter(counts), retry_policy, check, mismatch)
     held = HeldSession(staged)
     try:
         held.apply()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_sprinto.push.activity_log_reader import ActiveSession
 from target_sprinto.push.protocol.activity_log import (
     LoggedSession,
     SessionLook,
@@ -17,7 +18,6 @@ from target_sprinto.push.protocol.activity_log import (
     shows_life,
 )
 from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.push.run.active_session import ActiveSession
 from target_sprinto.push.text import short
 
 UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"

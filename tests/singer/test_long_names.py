@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -10,13 +11,13 @@ import pytest
 
 from target_sprinto import SprintoClient, errors
 from target_sprinto.push import errors as push
+from target_sprinto.push.activity_log_reader import ActiveSession
+from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.protocol.activity_log import LoggedSession
 from target_sprinto.push.protocol.lifecycle import OnCountMismatch
 from target_sprinto.push.protocol.pages import Item, Page, too_large
 from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.active_session import ActiveSession
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_session import StagedSession
@@ -100,7 +101,7 @@ def session_conflict(policy: str) -> NoReturn:
 
 
 def count_mismatch() -> None:
-    counts = {long(f"Type{number}"): 10**9 for number in range(9)}
+    counts = Counter({long(f"Type{number}"): 10**9 for number in range(9)})
     staged = StagedSession(
         None,  # type: ignore[arg-type] # nothing is sent
         "session",

@@ -7,18 +7,20 @@ import time
 from collections.abc import Callable
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.decision_after_failure import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     Event,
     describe_end,
+    keep_alive_interval,
     nothing_was_applied,
 )
 from target_sprinto.push.protocol.responses import STATES, SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.staged_session import StagedSession
+from target_sprinto.push.run.processing import wait_for_other_sessions, wait_until_processed
+from target_sprinto.push.run.staged_session import StagedSession, processing_limits_retries
 from target_sprinto.push.transport.background import (
     Deadline,
     InterruptCheck,
@@ -176,3 +178,58 @@ class Closing:
             # A close in doubt may still apply an expired session.
             ended.session_outcome = f"According to its status {describe_end(status.state)}."
         return ended
+
+
+class HeldSession(Closing):
+    """A session that a run left open, closed by `sprintoctl`: with a person in the loop."""
+
+    @processing_limits_retries()
+    def apply(self) -> SessionStatus | None:
+        """Apply the session, or continue an earlier attempt; return once Sprinto has processed it.
+
+        Raises the errors of a run, with the session's outcome.
+        """
+        try:
+            response = None if self._is_closed() else super().apply()
+            wait_until_processed(self._staged, response)
+        except errors.SprintoError as failure:
+            what = (
+                "sent an apply request, and may still be applied"
+                if self.close_sent
+                else "left as it was: no apply request took effect"
+            )
+            failure.session_outcome = failure.session_outcome or f"Session {self._staged.id} was {what}."
+            raise
+        else:
+            return response
+        finally:
+            self._staged.retry_policy.cancelled.set()
+
+    def _is_closed(self) -> bool:
+        """Whether the session is already closed; if not, it can be closed and its counts are correct."""
+        status = self._read_status()
+        if not self.close_sent:
+            timings = self._staged.client.timings
+            try:
+                self._staged.keep_alive_seconds = keep_alive_interval(status, timings.keep_alive)
+                wait_for_other_sessions(self._staged)
+                self._staged.reconcile(0.0)
+            except errors.SessionEnded:
+                # Another `apply` may have closed it meanwhile: if this read fails, it may be applied.
+                self.close_sent = True
+                status = self._read_status()
+                if not self.close_sent:
+                    raise
+        if self.close_sent:
+            log.warning(
+                "Session %s is already %s: no apply request is sent."
+                " If a run was applied since, its STATE is the newer one.",
+                status.id,
+                status.state,
+            )
+        return self.close_sent
+
+    def _read_status(self) -> SessionStatus:
+        status = self._staged.read_status()
+        self.close_sent = status.state in CLOSED
+        return status

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.timestamps import with_time_left
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import (
     POLL_INTERVAL,
     Deadline,

@@ -16,14 +16,13 @@ from dataclasses import dataclass, replace
 import backoff
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.activity_log_reader import ActiveSession, find_active_session
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.protocol import arguments
 from target_sprinto.push.protocol.activity_log import SessionLook, shows_life
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.active_session import ActiveSession, find_active_session
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import Deadline

@@ -7,26 +7,26 @@ wait here can be cut short: `interrupted` is called while waiting and raises to 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.lifecycle import (
     Event,
     Finish,
     Phase,
+    keep_alive_interval,
     nothing_was_applied,
     session_ended,
 )
 from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_left
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
-from target_sprinto.push.run.keep_alive import KeepAlive
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.processing import wait_for_other_sessions, wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
@@ -48,7 +48,7 @@ class _OpenSession:
     session: SessionStatus
     sender: PageSender
     queue: SendQueue
-    keep_alive: KeepAlive
+    staged: StagedSession
 
 
 class RunSession:
@@ -91,7 +91,7 @@ class RunSession:
         if self._open is not None:
             if with_a_page:
                 self._open.queue.raise_failure()
-            if self._open.keep_alive.is_due:
+            if self._open.staged.is_silent:
                 self._keep_alive(self._open, with_a_page=with_a_page)
 
     def _open_session(self) -> _OpenSession:
@@ -120,13 +120,19 @@ class RunSession:
 
     def _opened(self, session: SessionStatus) -> _OpenSession:
         options = self._options
-        retire, mismatch = self._builder.retire_sizes, options.on_count_mismatch
-        staged = StagedPages(self._client, session.id, self._retry_policy, retire, mismatch)
-        sender = PageSender(staged, options)
         self._client.opened(session.id)
+        staged = StagedSession(
+            self._client,
+            session.id,
+            Counter(),
+            self._retry_policy,
+            self._interrupted,
+            options.on_count_mismatch,
+            keep_alive_interval(session, self._client.timings.keep_alive),
+        )
+        sender = PageSender(StagedPages(staged, self._builder.retire_sizes), options)
         queue = SendQueue(sender, options.max_parallel_pages)
-        keep_alive = KeepAlive(self._client, session, self._retry_policy, self._interrupted)
-        opened = _OpenSession(session, sender, queue, keep_alive)
+        opened = _OpenSession(session, sender, queue, staged)
         with self.run_phase.lock:
             self.run_phase.move(Event.CREATED)
             self._open = opened
@@ -137,10 +143,10 @@ class RunSession:
     def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
         """Keep the session from expiring while nothing is sent: send the current page, or read the status."""
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
-            opened.keep_alive.page_sent()
+            opened.staged.page_sent()
             self.put(page)
             return
-        opened.keep_alive.read_status(all_accepted=opened.queue.is_idle and not self._builder.holds_records)
+        opened.staged.read_expiry(all_accepted=opened.queue.is_idle and not self._builder.holds_records)
 
     # The end
 
@@ -155,18 +161,9 @@ class RunSession:
         opened.queue.close()
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
-        pages = sender.staged
-        self._options.require_expected(pages.accepted)
-        staged = StagedSession(
-            self._client,
-            pages.session_id,
-            pages.accepted,
-            replace(self._retry_policy, retry_seconds=self._options.timeouts.processing),
-            self._interrupted,
-            pages.on_count_mismatch,
-            opened.keep_alive.interval,
-            has_resent=pages.has_resent,
-        )
+        pages, staged = sender.staged, opened.staged
+        self._options.require_expected(staged.sent)
+        staged.retry_policy = replace(self._retry_policy, retry_seconds=self._options.timeouts.processing)
         quiet_seconds = self._client.timings.quiet_period if pages.late_copy_possible else 0.0
         with processing_limits_retries():
             with self.run_phase.unless_aborted():
@@ -295,8 +292,8 @@ class RunSession:
     def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
         if self._open is None:
             return RunResult(outcome, None, {}, 0, expires_at, sentence)
-        pages = self._open.sender.staged
-        return RunResult(outcome, pages.session_id, dict(pages.accepted), pages.pages, expires_at, sentence)
+        staged, pages = self._open.staged, self._open.sender.staged.pages
+        return RunResult(outcome, staged.id, dict(staged.sent), pages, expires_at, sentence)
 
     def _transition(self, event: Event) -> None:
         self._options.observer.on_phase(self.run_phase.move(event))

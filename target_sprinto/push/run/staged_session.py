@@ -1,9 +1,10 @@
-"""A session with all its pages accepted: compares its state and counts with what was sent."""
+"""A session with staged pages: keeps it from expiring, and compares its counts with what was sent."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from typing import Any
 
 from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import recent_events
-from target_sprinto.push.api_calls import ApiClient, Call
+from target_sprinto.push.api_calls import ApiClient, Call, RetryPolicy
 from target_sprinto.push.protocol.activity_log import is_latest, moves_with_each_look, newest_time
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
@@ -23,8 +24,7 @@ from target_sprinto.push.protocol.lifecycle import (
     session_ended,
 )
 from target_sprinto.push.protocol.responses import STATUS, SessionStatus
-from target_sprinto.push.protocol.timestamps import iso, parse_time
-from target_sprinto.push.retries import RetryPolicy
+from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_left
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import (
@@ -56,17 +56,16 @@ def processing_limits_retries() -> Iterator[None]:
 
 @dataclass(eq=False)
 class StagedSession:
-    """Reads the session's status, and decides whether it may be closed with `apply`.
+    """Reads the session's status, keeps it from expiring, and decides whether it may be closed with `apply`.
 
-    `sent` is the number of records sent, ``{entity_type: int}``. `retry_policy` also limits each wait and the
-    processing: once all pages are accepted, no other limit applies. `interrupted` may raise to end any wait
-    before the close. A session that is silent for `keep_alive_seconds` during a wait is read. `has_resent`: a
-    page was sent again.
+    `sent` is the number of records sent and accepted, ``{entity_type: int}``. Once all pages are accepted,
+    `retry_policy` also limits each wait and the processing. `interrupted` may raise to end any wait before
+    the close. After `keep_alive_seconds` without a request, one is due. `has_resent`: a page was sent again.
     """
 
     client: ApiClient
     id: str
-    sent: Mapping[str, int]
+    sent: Counter[str]
     retry_policy: RetryPolicy
     interrupted: InterruptCheck
     on_count_mismatch: OnCountMismatch
@@ -76,6 +75,9 @@ class StagedSession:
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
     _noted_expiry = False
+    _expiry_read: datetime | None = field(default=None, init=False)
+    _warned_of_expiry = False
+    _warned_of_end = False
 
     @property
     def limit_seconds(self) -> float:
@@ -92,11 +94,41 @@ class StagedSession:
         self.interrupted()
         if self._keeping_alive is not None and not self._keeping_alive.done():
             return
-        if self.client.session_silence(self.id) >= self.keep_alive_seconds:
+        if self.is_silent:
             call, once = Call(STATUS, self.id), self.retry_policy.once()
             # Only the request counts: its response may arrive late, and its failure ends no run.
             with suppress(ResourcesExhausted):
                 self._keeping_alive = in_background(lambda: self.client.request_raw(call, once))
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the last request was so long ago that the next one is due."""
+        return self.client.session_silence(self.id) >= self.keep_alive_seconds
+
+    def page_sent(self) -> None:
+        """Note that a page is sent, which moves the expiry."""
+        self._expiry_read = None
+
+    def read_expiry(self, *, all_accepted: bool) -> None:
+        """Read the status, as no page is due. Raises SessionEnded if the session accepts no more pages.
+
+        If it expired after `all_accepted`, it may still be applied unless more records come.
+        """
+        status = self._read_status(self.interrupted, self.retry_policy)
+        if status.state == "expired" and all_accepted:
+            if not self._warned_of_end:
+                log.warning("Session %s has expired: it accepts no more pages.", status.id)
+            self._warned_of_end = True
+        elif status.state != "active":
+            raise session_ended(status, "accepts no more pages")
+        expiry = parse_time(status.expires_at)
+        if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
+            log.warning(
+                "Reading the status does not extend the session's expiry: without a page it expires %s.",
+                with_time_left(status.expiry, self.client.known_server_time()),
+            )
+            self._warned_of_expiry = True
+        self._expiry_read = expiry
 
     def compare(self, status: SessionStatus) -> Comparison:
         """Compare Sprinto's counts with what was sent."""
