@@ -143,7 +143,7 @@ class Counts:
 def staged(*counts: int, on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD) -> StagedPages:
     client = cast("ApiClient", Counts(*counts))
     session = StagedSession(
-        client, "session", Counter(User=4), RetryPolicy(), lambda: None, on_count_mismatch, has_resent=True
+        client, "session", Counter(User=4), RetryPolicy(), lambda: None, on_count_mismatch, resent_at=0.0
     )
     return StagedPages(session, lambda _: None)
 
@@ -152,7 +152,7 @@ def staged(*counts: int, on_count_mismatch: OnCountMismatch = OnCountMismatch.DI
 def test_a_resent_page_is_confirmed_by_two_equal_counts(counts: tuple[int, ...]) -> None:
     pages = staged(*counts, 4, 4)
     pages.confirm_resent(time.monotonic())
-    assert not pages.late_copy_possible
+    assert not pages.session.late_copy_possible
     assert len(cast("Counts", pages.session.client).left) == 1
 
 
@@ -169,7 +169,7 @@ def test_a_mismatch_that_the_user_applies_is_left_to_the_check_before_the_close(
 ) -> None:
     pages = staged(*counts, on_count_mismatch=OnCountMismatch.APPLY)
     pages.confirm_resent(time.monotonic())
-    assert pages.late_copy_possible
+    assert pages.session.late_copy_possible
 
 
 def test_counts_that_stay_below_are_left_to_the_check_before_the_close(
@@ -178,7 +178,7 @@ def test_counts_that_stay_below_are_left_to_the_check_before_the_close(
     monkeypatch.setattr(Counts, "timings", Timings(recheck_interval=0.01, max_count_lag=0.0))
     pages = staged(3)
     pages.confirm_resent(time.monotonic())
-    assert pages.late_copy_possible
+    assert pages.session.late_copy_possible
 
 
 def test_a_run_that_ends_confirms_nothing_more() -> None:

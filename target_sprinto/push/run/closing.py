@@ -213,7 +213,7 @@ class HeldSession(Closing):
             try:
                 self._staged.keep_alive_seconds = keep_alive_interval(status, timings.keep_alive)
                 wait_for_other_sessions(self._staged)
-                self._staged.reconcile(0.0)
+                self._staged.reconcile()
             except errors.SessionEnded:
                 # Another `apply` may have closed it meanwhile: if this read fails, it may be applied.
                 self.close_sent = True

@@ -97,15 +97,12 @@ class _FailedSession:
         return next((session.id for session in logged if session.id != self._staged.id), None)
 
 
-def wait_until_processed(
-    staged: StagedSession, response: SessionStatus | None, settled_at: float = 0.0
-) -> None:
+def wait_until_processed(staged: StagedSession, response: SessionStatus | None) -> None:
     """Poll until the session is processed with the counts that were sent.
 
     Lower or missing counts may be lagging, as before the close. A page that was sent again may yet show up
-    twice until `settled_at`, in monotonic seconds: then no interruption, and no failure to read the counts
-    again, ends the run in doubt. Raises ProcessingFailed, ProcessingTimeout, or, if the records were already
-    applied, CountMismatch.
+    twice for a while: then no interruption, and no failure to read the counts again, ends the run in doubt.
+    Raises ProcessingFailed, ProcessingTimeout, or, if the records were already applied, CountMismatch.
     """
     staged.keep_alive_seconds = inf
     timings = staged.client.timings
@@ -131,7 +128,7 @@ def wait_until_processed(
             processed_since = processed_since or now
             comparison = _compared(staged, status)
             if comparison is Comparison.EQUAL:
-                return _compare_applied(staged, response, _settled(staged, status, settled_at, watch))
+                return _compare_applied(staged, response, _settled(staged, status, watch))
             if comparison is Comparison.DIFFERENT or now - processed_since >= timings.max_count_lag:
                 return _compare_applied(staged, response, status)
         elif verdict is Processing.NOT_PROCESSED:
@@ -144,12 +141,10 @@ def wait_until_processed(
     return None
 
 
-def _settled(
-    staged: StagedSession, equal: SessionStatus, settled_at: float, watch: ProcessingWatch
-) -> SessionStatus:
-    """A later status whose counts differ; `equal`, the first one, if none came until `settled_at`."""
+def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch) -> SessionStatus:
+    """A later status whose counts differ; `equal`, the first one, if none came while a late copy may show."""
     timings, once = staged.client.timings, staged.retry_policy.once()
-    left = max(0.0, settled_at - time.monotonic())
+    left = max(0.0, staged.resent_at + timings.quiet_period - time.monotonic())
     settling = Deadline(left, staged.interrupted)
     reads_end = Deadline(
         left + timings.shutdown_request_timeout, staged.interrupted, timings.signal_shutdown_timeout / 3

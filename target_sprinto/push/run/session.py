@@ -161,15 +161,14 @@ class RunSession:
         opened.queue.close()
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
-        pages, staged = sender.staged, opened.staged
+        staged = opened.staged
         self._options.require_expected(staged.sent)
         staged.retry_policy = replace(self._retry_policy, retry_seconds=self._options.timeouts.processing)
-        quiet_seconds = self._client.timings.quiet_period if pages.late_copy_possible else 0.0
         with processing_limits_retries():
             with self.run_phase.unless_aborted():
                 if self._options.finish is Finish.APPLY:
                     wait_for_other_sessions(staged)
-                status = staged.reconcile(quiet_seconds)
+                status = staged.reconcile()
             if self._options.finish is Finish.DISCARD:
                 return self._discard_dry_run(opened)
             if self._options.finish is Finish.HOLD:
@@ -180,7 +179,7 @@ class RunSession:
                 return self._end(RunOutcome.HELD, self._expires_at(status), only_from=Phase.OPEN)
             response = Closing(staged, self._transition).apply()
             try:
-                wait_until_processed(staged, response, pages.settled_at)
+                wait_until_processed(staged, response)
             except errors.CountMismatch:
                 self._end(RunOutcome.APPLIED)
                 raise

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from math import inf
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.in_doubt import committed_pages
@@ -29,25 +28,18 @@ class StagedPages:
     """The pages of this run that are staged in one session.
 
     `pages` is the number of requests that Sprinto accepted, and `session` counts their records.
-    `late_copy_possible`: a late copy of a page that was sent again may still arrive. `slow_losses` counts
-    losses that were not on a stale connection.
+    `slow_losses` counts losses that were not on a stale connection.
     """
 
     session: StagedSession
     retire_sizes: Callable[[Collection[int]], None]
     pages = 0
-    late_copy_possible = False
     slow_losses = 0
     _losses = 0
     _resent: list[tuple[float, Page]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._timings = self.session.client.timings
-
-    @property
-    def settled_at(self) -> float:
-        """When no late copy of a page that was sent again is expected any more, in monotonic seconds."""
-        return max((at for at, _ in self._resent), default=-inf) + self._timings.quiet_period
 
     def add(self, page: Page) -> None:
         """Count a page that was accepted. Call it from one thread at a time."""
@@ -91,7 +83,8 @@ class StagedPages:
         now = time.monotonic()
         self._resent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
         self._resent += [(now, page) for index, page in enumerate(pages) if index not in landed]
-        self.session.has_resent = self.session.has_resent or len(landed) < len(pages)
+        if len(landed) < len(pages):
+            self.session.resent_at = now
         self.retire_sizes({len(page.items) for _, page in self._resent})
         return [index in landed for index in range(len(pages))]
 
@@ -129,7 +122,7 @@ class StagedPages:
                 self.session.report_mismatch(status)
             elif comparison is Comparison.DIFFERENT or now - began >= self._timings.max_count_lag:
                 # `reconcile` decides.
-                self.late_copy_possible = True
+                self.session.late_copy_possible = True
                 return
             if self.session.retry_policy.cancelled.wait(
                 self._timings.recheck_interval_stale if equal_at is None else apart

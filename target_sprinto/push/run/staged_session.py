@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from target_sprinto.push import errors
@@ -60,7 +61,8 @@ class StagedSession:
 
     `sent` is the number of records sent and accepted, ``{entity_type: int}``. Once all pages are accepted,
     `retry_policy` also limits each wait and the processing. `interrupted` may raise to end any wait before
-    the close. After `keep_alive_seconds` without a request, one is due. `has_resent`: a page was sent again.
+    the close. After `keep_alive_seconds` without a request, one is due. `resent_at` is when a page was last
+    sent again, in monotonic seconds; `late_copy_possible`: a late copy of it may still arrive.
     """
 
     client: ApiClient
@@ -70,7 +72,8 @@ class StagedSession:
     interrupted: InterruptCheck
     on_count_mismatch: OnCountMismatch
     keep_alive_seconds: float = Timings.keep_alive
-    has_resent: bool = False
+    resent_at: float = -inf
+    late_copy_possible: bool = False
     _keeping_alive: Future[Response] | None = field(default=None, init=False)
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
@@ -156,14 +159,16 @@ class StagedSession:
         self._heartbeat = Heartbeat(check)
         return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
-    def reconcile(self, quiet_seconds: float) -> SessionStatus:
+    def reconcile(self) -> SessionStatus:
         """Compare Sprinto's counts with what was sent, until they are equal or can no longer become so.
 
-        They must then stay equal for `quiet_seconds`: a late copy of a page that was sent again may still
-        arrive. Returns the decisive status. Raises CountMismatch unless the user wants to apply anyway, or
+        If a late copy of a page may still arrive, they must then stay equal for a while. Returns the decisive
+        status. Raises CountMismatch unless the user wants to apply anyway, or
         SessionEnded if the session can no longer be closed.
         """
-        began = time.monotonic()
+        began, quiet_seconds = time.monotonic(), 0.0
+        if self.late_copy_possible:
+            quiet_seconds = self.client.timings.quiet_period
         equal_since: float | None = None
         for seconds in self.client.timings.poll_intervals():
             # The status is that of some moment between `asked` and `now`.
@@ -261,7 +266,7 @@ class StagedSession:
             self._tolerated = status.counts()
             return
         # A page that was sent again may be staged twice, which may not happen to the next run.
-        temporary = self.has_resent and not session_outcome
+        temporary = self.resent_at > -inf and not session_outcome
         failure = errors.CountMismatch(what, temporary=temporary)
         failure.session_outcome = session_outcome
         raise failure
