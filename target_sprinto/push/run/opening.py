@@ -18,7 +18,7 @@ from target_sprinto.push.protocol.activity_log import LOOK_BACK, created_under
 from target_sprinto.push.protocol.decision_after_failure import is_in_doubt
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.protocol.timestamps import CLOCK_SKEW
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, iso
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport.background import (
@@ -185,7 +185,7 @@ class SessionOpener:
     def describe_unknown(self, latest: datetime) -> str:
         """A sentence about a session that may be open until `latest`."""
         return (
-            f"A session of this run may be open until {latest:%Y-%m-%dT%H:%M:%SZ} (reference"
+            f"A session of this run may be open until {iso(latest)} (reference"
             f" {self._reference!r}); until then another run may fail with a session conflict."
         )
 
