@@ -115,12 +115,11 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
     """
     settings, client = configured(config)
     integration = _read(client.integration_status)
-    blocker = _read(partial(find_active_session, client)) if integration.sessions.active != 0 else None
+    session = _read(partial(find_active_session, client)) if integration.sessions.active != 0 else None
     # Anything else is text of the server's, which might quote values.
     counts = {state: count_of(count) for state, count in msgspec.structs.asdict(integration.sessions).items()}
     last_at, is_time = integration.last_activity_at, parse_time(integration.last_activity_at) is not None
     if as_json:
-        session = blocker.session if blocker else None
         active = session and {
             "id": session.id,
             "client_reference_id": session.reference and short(session.reference, _MAX_REFERENCE),
@@ -141,7 +140,8 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
         line = f"{state:<12}{'?' if counts[state] is None else counts[state]}"
         click.echo(f"  {_coloured(line, colour if counts[state] else None)}")
     if counts["active"] != 0:
-        named = blocker.describe() if blocker else "the activity log does not show which session"
+        unknown = "the activity log does not show which session"
+        named = session.describe(client.known_server_time()) if session else unknown
         click.echo(f"Active: {named}")
 
 
