@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from http import HTTPStatus
 from math import inf
 
@@ -195,9 +194,8 @@ def _compare_applied(staged: StagedSession, response: SessionStatus | None, proc
     """Compare the counts at `processed`, and check that those of the close's response were not higher."""
     session_outcome = f"This was seen only after session {staged.id} was applied."
     # The response may have no counts; those at `processed` decide.
-    with suppress(errors.UnexpectedResponse):
-        if response is not None and staged.compare(response) is Comparison.DIFFERENT:
-            staged.report_mismatch(response, session_outcome)
+    if response is not None and _compared(staged, response) is Comparison.DIFFERENT:
+        staged.report_mismatch(response, session_outcome)
     try:
         if staged.compare(processed) is not Comparison.EQUAL:
             staged.report_mismatch(processed, session_outcome)
