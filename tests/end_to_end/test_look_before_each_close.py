@@ -80,3 +80,14 @@ def test_other_counts_just_before_the_close_are_a_mismatch() -> None:
     late = SessionStatus("session", "active", accepted_records_by_entity={"User": 8})
     with pytest.raises(CountMismatch, match="but this run sent 4 User"):
         staged.require_closable(late)
+
+
+def test_other_counts_are_no_longer_tolerated_once_the_session_has_expired() -> None:
+    client = SprintoClient(api_key="key", integration_id="demo")._api
+    staged = StagedSession(
+        client, "session", Counter(User=4), RetryPolicy(), lambda: None, OnCountMismatch.APPLY
+    )
+    counts = {"User": 8}
+    assert staged.is_decided(SessionStatus("session", "active", accepted_records_by_entity=counts), 0.0)
+    with pytest.raises(CountMismatch, match="but this run sent 4 User"):
+        staged.is_decided(SessionStatus("session", "expired", accepted_records_by_entity=counts), 0.0)

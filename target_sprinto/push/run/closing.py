@@ -11,7 +11,6 @@ from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.decision_after_failure import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.lifecycle import (
-    Comparison,
     Event,
     describe_end,
     keep_alive_interval,
@@ -154,17 +153,10 @@ class Closing:
                 raise self._in_doubt or failure from None
             if not can_close:
                 raise self._ended_by_another(status)
-            if self._staged.tolerates(status):
-                if reads >= _MAX_STATUS_READS or not self._staged.was_paused():
-                    return True
-            elif (
-                self._staged.compare(status) is Comparison.DIFFERENT
-                or time.monotonic() - began >= self._timings.max_count_lag
-            ):
-                self._staged.report_mismatch(status)
-                return True
-            else:
+            if not self._staged.is_decided(status, time.monotonic() - began):
                 interruptible_sleep(seconds, self._check)
+            elif reads >= _MAX_STATUS_READS or not self._staged.was_paused():
+                return True
         raise AssertionError("the intervals never end")
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:

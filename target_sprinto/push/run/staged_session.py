@@ -137,9 +137,20 @@ class StagedSession:
         """Compare Sprinto's counts with what was sent."""
         return compare_counts(self.sent, status.counts())
 
-    def tolerates(self, status: SessionStatus) -> bool:
-        """Whether the counts are as sent, or differ in a way that the user wants to apply."""
-        return self.compare(status) is Comparison.EQUAL or status.counts() == self._tolerated
+    def is_decided(self, status: SessionStatus, waited: float) -> bool:
+        """Whether the counts are as sent, or as the user wants to apply them; False if they may only lag.
+
+        A difference is final if counts are higher, or once lower ones have been `waited` for long enough.
+        Raises CountMismatch then, unless the user wants to apply anyway.
+        """
+        comparison = self.compare(status)
+        is_tolerated = status.state != "expired" and status.counts() == self._tolerated
+        if comparison is Comparison.EQUAL or is_tolerated:
+            return True
+        is_final = comparison is Comparison.DIFFERENT or waited >= self.client.timings.max_count_lag
+        if is_final:
+            self.report_mismatch(status)
+        return is_final
 
     def was_paused(self) -> bool:
         """Whether this process was paused since the last status read began."""
@@ -177,17 +188,11 @@ class StagedSession:
             if not self.can_close(status):
                 raise session_ended(status, "can no longer be closed")
             now = time.monotonic()
-            comparison = self.compare(status)
-            if comparison is Comparison.EQUAL:
+            if self.compare(status) is Comparison.EQUAL:
                 equal_since = now if equal_since is None else equal_since
                 if not quiet_seconds or asked - equal_since >= quiet_seconds:
                     return status
-            elif (
-                comparison is Comparison.DIFFERENT
-                or equal_since is not None
-                or now - began >= self.client.timings.max_count_lag
-            ):
-                self.report_mismatch(status)
+            elif self.is_decided(status, now - began if equal_since is None else inf):
                 return status
             interruptible_sleep(seconds, self.check)
         raise AssertionError("the intervals never end")
