@@ -11,8 +11,8 @@ from target_sprinto.cli.options import command, config_option, configured, json_
 from target_sprinto.probe.examples import MOST, read_examples
 from target_sprinto.probe.questions import probe as run_probe
 from target_sprinto.probe.report import render_json, render_table
+from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.errors import Interrupted
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.error_hints import how_to_discard, name_blocker
 from target_sprinto.singer.rejects.response_file import ResponseFile

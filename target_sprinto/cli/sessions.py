@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -24,13 +25,11 @@ from target_sprinto.cli.options import (
     session_id,
 )
 from target_sprinto.push import errors
-from target_sprinto.push.activity_log_reader import cut_off, read_events
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.activity_log_reader import cut_off, find_active_session, read_events
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.responses import count_of
 from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.active_session import find_active_session
-from target_sprinto.push.run.apply_held import HeldSession
+from target_sprinto.push.run.closing import HeldSession
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.staged_session import StagedSession
@@ -106,12 +105,11 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
     """
     settings, client = configured(config)
     integration = _read(client.integration_status)
-    blocker = _read(partial(find_active_session, client)) if integration.sessions.active != 0 else None
+    session = _read(partial(find_active_session, client)) if integration.sessions.active != 0 else None
     # Anything else is text of the server's, which might quote values.
     counts = {state: count_of(count) for state, count in msgspec.structs.asdict(integration.sessions).items()}
     last_at, is_time = integration.last_activity_at, parse_time(integration.last_activity_at) is not None
     if as_json:
-        session = blocker.session if blocker else None
         active = session and {
             "id": session.id,
             "client_reference_id": session.reference and short(session.reference, _MAX_REFERENCE),
@@ -132,7 +130,8 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
         line = f"{state:<12}{'?' if counts[state] is None else counts[state]}"
         click.echo(f"  {_coloured(line, colour if counts[state] else None)}")
     if counts["active"] != 0:
-        named = blocker.describe() if blocker else "the activity log does not show which session"
+        unknown = "the activity log does not show which session"
+        named = session.describe(client.known_server_time()) if session else unknown
         click.echo(f"Active: {named}")
 
 
@@ -224,8 +223,8 @@ def apply_(
     timeouts = settings.timeouts
     retry_policy = RetryPolicy(timeouts.request, timeouts.processing)
     mismatch = settings.on_count_mismatch
-    staged = StagedSession(client, session, counts, retry_policy, check, on_count_mismatch=mismatch)
-    held = HeldSession(staged, timeouts.processing)
+    staged = StagedSession(client, session, Counter(counts), retry_policy, check, mismatch)
+    held = HeldSession(staged)
     try:
         held.apply()
     except errors.SprintoError as failure:

@@ -15,13 +15,12 @@ from target_sprinto.errors import explained
 from target_sprinto.probe.evidence import Evidence, PushAttempt, StatusSnapshot
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.errors import ApiError, NotDiscarded, PageRefused, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.responses import PUSH
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.push.transport.base import Response
 

@@ -14,12 +14,11 @@ import msgspec
 
 from target_sprinto.probe.evidence import StatusSnapshot
 from target_sprinto.push.activity_log_reader import read_events
-from target_sprinto.push.api_calls import ApiClient, Call
+from target_sprinto.push.api_calls import ApiClient, Call, RetryPolicy
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus, count_of
 from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.opening_conflict import ConflictPolicy

@@ -1,19 +1,22 @@
-"""Reads the activity log page by page, with limits in case the log does not end."""
+"""Reads the activity log page by page, with limits in case the log does not end.
+
+It shows the integration's active session, too.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.protocol.activity_log import LOOK_BACK
-from target_sprinto.push.retries import RetryPolicy
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
+from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, logged_sessions
 from target_sprinto.push.transport.background import InterruptCheck, interruptibly
 
 log = logging.getLogger(__name__)
@@ -25,6 +28,9 @@ _MAX_EVENT_BYTES = 4_000_000
 """The maximum size of the events in one read, as JSON."""
 
 _SINCE_TOLERANCE = timedelta(minutes=2)
+
+_RECENT = timedelta(hours=2)
+"""Read first, because two days may have more events than can be read in time."""
 
 
 def recent_events(
@@ -80,3 +86,18 @@ def cut_off(events: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], boo
         log.warning("%s", unending)
         return read, False
     return read, True
+
+
+def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> LoggedSession | None:
+    """The session opened last, if the activity log shows one. Raises ApiError if it cannot be read.
+
+    The API allows only one active session, so if one is active, it is this one.
+    """
+    found = None
+    for age in (_RECENT, LOOK_BACK):
+        events, is_whole = cut_off(read_events(client, age, retry_policy))
+        if sessions := logged_sessions(events):
+            found = replace(sessions[0], log_is_whole=is_whole)
+        if not is_whole or (found and found.created_at):
+            break
+    return found

@@ -2,14 +2,19 @@
 
 Callers do not handle HTTP: a method returns a typed response or raises a specific `ApiError`. GETs are
 retried if that is safe; POSTs only if they were definitely not performed.
+`protocol/decision_after_failure.py` says which failures are retried, `protocol/retry_delay.py` says when.
+
+Three calls have their own loops: a page (`run/send_queue.py`), because others wait for it; the close
+(`run/closing.py`), because the status is read before each attempt; a create in doubt (`run/opening.py`).
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from math import inf
 from typing import Any, Generic, TypeVar
@@ -28,16 +33,36 @@ from target_sprinto.push.protocol.responses import (
     SessionStatus,
     require_state,
 )
+from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.protocol.timestamps import parse_http_date
-from target_sprinto.push.retries import RetryPolicy, retried
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Request, Response, Transport
 from target_sprinto.push.transport.http import HttpTransport
+
+log = logging.getLogger(__name__)
 
 _MIN_REDACTED_KEY = 8
 """Shorter keys are not redacted: they could be part of any word."""
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long one request, and all attempts of a call together, may take in seconds.
+
+    A run that has ended sets `cancelled`: no further attempt is made. No request lasts beyond `until`, in
+    monotonic seconds.
+    """
+
+    request_seconds: float = 60.0
+    retry_seconds: float = 300.0
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    until: float = inf
+
+    def once(self) -> RetryPolicy:
+        """The same policy without retries."""
+        return replace(self, retry_seconds=0.0)
 
 
 @dataclass(frozen=True)
@@ -191,7 +216,7 @@ class ApiClient:
                 pass
             return response
 
-        return retried(send, call.retryable, retry_policy, self.timings)
+        return self._retried(send, call.retryable, retry_policy)
 
     def read(self, operation: Operation[_T], response: Response) -> _T:
         """Parse a response of `request_raw`. Raises the ApiErrors of the call's own method."""
@@ -233,7 +258,24 @@ class ApiClient:
                     failure.temporary = True
                 raise
 
-        return retried(send, retryable or call.retryable, retry_policy, self.timings)
+        return self._retried(send, retryable or call.retryable, retry_policy)
+
+    def _retried(
+        self, send: Callable[[], _T], retryable: tuple[type[errors.ApiError], ...], retry_policy: RetryPolicy
+    ) -> _T:
+        """Send, and retry while that is safe and `retry_policy` allows.
+
+        backoff's own loop cannot be woken from its sleep, and a run that has ended must not send again.
+        """
+        backoff = Backoff(retry_policy.retry_seconds, self.timings)
+        while True:
+            try:
+                return send()
+            except retryable as failure:
+                wait = backoff.next_delay(failure)
+                log.warning("%s Trying again in %.1f s.", failure.brief, wait)
+                if retry_policy.cancelled.wait(wait):
+                    raise
 
     def _send(self, call: Call[Any], retry_policy: RetryPolicy) -> Response:
         operation = call.operation

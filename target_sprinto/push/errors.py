@@ -94,9 +94,20 @@ class ApiError(SprintoError, code="api"):
 
     outcome: Outcome = Outcome.NOT_PERFORMED
     status: int | None = None
-    retry_after: float | None = None
-    details: tuple[ErrorDetail, ...] = ()
-    response: bytes = b""
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        retry_after: float | None = None,
+        details: tuple[ErrorDetail, ...] = (),
+        response: bytes = b"",
+    ) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after
+        self.details = details
+        self.response = response
 
 
 class Unauthorized(ApiError, code="unauthorized"):
@@ -140,13 +151,6 @@ class PageRefused(ApiError, code="page-refused"):
     """
 
     hint = "Fix them at the source."
-
-    def __init__(
-        self, message: str, hint: str = "", details: tuple[ErrorDetail, ...] = (), response: bytes = b""
-    ) -> None:
-        super().__init__(message, hint)
-        self.details = details
-        self.response = response
 
 
 class PageTooLarge(ApiError, code="page-too-large"):
@@ -196,10 +200,6 @@ class Throttled(ApiError, code="throttled"):
 
     hint = "Run again later; `Timeouts(retry=…)` limits how long one request may be retried."
     temporary = True
-
-    def __init__(self, message: str, hint: str = "", retry_after: float | None = None) -> None:
-        super().__init__(message, hint)
-        self.retry_after = retry_after
 
 
 class ResponseLost(ApiError, code="response-lost"):

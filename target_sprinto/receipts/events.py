@@ -8,10 +8,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from target_sprinto.push.activity_log_reader import read_events
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import Deadline, in_background, result_before
 from target_sprinto.receipts.document import Event
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from target_sprinto import SprintoClient
+from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.errors import CountMismatch
 from target_sprinto.push.protocol.lifecycle import OnCountMismatch
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.staged_session import StagedSession
 from tests.support.front_door import people, state_line
 from tests.support.sandbox import Edit, Fault, Reset
@@ -73,9 +74,20 @@ def test_other_counts_are_closed_if_the_user_wants_that(door: FrontDoor, counted
 def test_other_counts_just_before_the_close_are_a_mismatch() -> None:
     client = SprintoClient(api_key="key", integration_id="demo")._api
     discard = OnCountMismatch.DISCARD
-    staged = StagedSession(client, "session", {"User": 4}, RetryPolicy(), lambda: None, discard)
+    staged = StagedSession(client, "session", Counter(User=4), RetryPolicy(), lambda: None, discard)
     status = SessionStatus("session", "active", accepted_records_by_entity={"User": 4})
     staged.require_closable(status)
     late = SessionStatus("session", "active", accepted_records_by_entity={"User": 8})
     with pytest.raises(CountMismatch, match="but this run sent 4 User"):
         staged.require_closable(late)
+
+
+def test_other_counts_are_no_longer_tolerated_once_the_session_has_expired() -> None:
+    client = SprintoClient(api_key="key", integration_id="demo")._api
+    staged = StagedSession(
+        client, "session", Counter(User=4), RetryPolicy(), lambda: None, OnCountMismatch.APPLY
+    )
+    counts = {"User": 8}
+    assert staged.is_decided(SessionStatus("session", "active", accepted_records_by_entity=counts), 0.0)
+    with pytest.raises(CountMismatch, match="but this run sent 4 User"):
+        staged.is_decided(SessionStatus("session", "expired", accepted_records_by_entity=counts), 0.0)

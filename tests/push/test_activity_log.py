@@ -17,7 +17,6 @@ from target_sprinto.push.protocol.activity_log import (
     shows_life,
 )
 from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.push.run.active_session import ActiveSession
 from target_sprinto.push.text import short
 
 UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"
@@ -138,14 +137,14 @@ def test_any_log_is_parsed(events: list[dict[str, Any]]) -> None:
 )
 def test_discard_takes_over_only_this_pipelines_sessions(reference: str | None, *, own: bool) -> None:
     session = LoggedSession("s", reference, NOW, NOW)
-    assert ActiveSession(session, NOW).was_left_by("evidence") == own
+    assert session.was_left_by("evidence") == own
 
 
 @pytest.mark.parametrize("reference", ["nightly", "hr sync 2026-11-28", "x" * 300, "a\x1b[31m\nb\u202e"])
 def test_any_reference_is_shown_escaped_and_cut(reference: str) -> None:
     (found,) = logged_sessions([event("a", 0, "session_created", client_reference_id=reference)])
     assert found.reference == reference
-    message = ActiveSession(found, NOW).describe()
+    message = found.describe(NOW)
     assert f"reference '{short(reference, 64)}'" in message
     assert message.isprintable()
     assert len(message) < 300

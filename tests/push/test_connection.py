@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.errors import ApiError, ClientClosed, Conflict, NotConnected
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.sandbox import SandboxOptions
 from tests.support.sandbox import Fault, FaultySandbox, Reset, Respond
 

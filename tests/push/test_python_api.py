@@ -37,6 +37,7 @@ from target_sprinto import (
     Timeouts,
 )
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.errors import (
     ConfigError,
     Interrupted,
@@ -48,7 +49,6 @@ from target_sprinto.push.errors import (
     UnserializableRecord,
 )
 from target_sprinto.push.protocol.encoding import encoded
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
 from tests.support.sandbox import Drop, Fault, Hang, Respond

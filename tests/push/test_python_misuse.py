@@ -45,8 +45,7 @@ from target_sprinto import (
     UnserializableRecord,
 )
 from target_sprinto.errors import SettingsError
-from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.retries import RetryPolicy
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from tests.support.sandbox import Fault, Hang, Respond
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from target_sprinto import (
     Timeouts,
     UnexpectedResponse,
 )
-from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.retries import RetryPolicy
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta, timezone
+from collections import Counter
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from target_sprinto import SprintoClient, errors
 from target_sprinto.push import errors as push
+from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.protocol.activity_log import LoggedSession
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.lifecycle import OnCountMismatch
 from target_sprinto.push.protocol.pages import Item, Page, too_large
 from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.active_session import ActiveSession
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_session import StagedSession
@@ -94,15 +94,14 @@ def unknown_unique_field() -> None:
 def session_conflict(policy: str) -> NoReturn:
     began = datetime(2026, 11, 21, tzinfo=timezone.utc)
     session = LoggedSession("0b0e6e0c-52f0-4d7c-9a4e-4c0f54b63a0e", f"{STREAM}/{uuid.uuid4()}", began, began)
-    blocker = ActiveSession(session, began + timedelta(hours=20))
     conflict = ConflictResolver(
         SprintoClient(api_key="key", integration_id="demo")._api, ConflictPolicy(policy), RetryPolicy()
     )
-    raise conflict.error(blocker, "waited 3900 s; cannot tell if it ended (throttled)")
+    raise conflict.error(session, "waited 3900 s; cannot tell if it ended (throttled)")
 
 
 def count_mismatch() -> None:
-    counts = {long(f"Type{number}"): 10**9 for number in range(9)}
+    counts = Counter({long(f"Type{number}"): 10**9 for number in range(9)})
     staged = StagedSession(
         None,  # type: ignore[arg-type] # nothing is sent
         "session",

@@ -19,7 +19,8 @@ import msgspec
 
 from target_sprinto.push.protocol.arguments import RUN_UUID
 from target_sprinto.push.protocol.responses import SESSION_ID, SessionStatus
-from target_sprinto.push.protocol.timestamps import parse_time
+from target_sprinto.push.protocol.timestamps import iso, parse_time
+from target_sprinto.push.text import short
 
 CREATED = "session_created"
 """The type of the event of a session's creation (Sprinto: Integration Monitoring)."""
@@ -35,6 +36,7 @@ class LoggedSession:
     """A session as its events show it, by Sprinto's clock. A field that the log does not show is None.
 
     `last_at` is the time of its latest event, not counting events that name another caller's reference.
+    `log_is_whole`: the log was not cut off; otherwise another session may be the newest one.
     """
 
     id: str
@@ -42,11 +44,40 @@ class LoggedSession:
     created_at: datetime | None
     last_at: datetime | None
     first_at: datetime | None = None
+    log_is_whole: bool = True
 
     @property
     def is_to_be_held(self) -> bool:
         """Whether its run will hold it for approval, or already has."""
         return self.reference is not None and self.reference.endswith("/hold")
+
+    def describe(self, now: datetime | None) -> str:
+        """Id, age, reference and last event, in a clause. `now` is Sprinto's time, if known."""
+        parts = [f"{'' if self.log_is_whole else 'perhaps '}session {self.id}"]
+        if self.created_at:
+            parts.append(f"opened {_when(self.created_at, now)}")
+        parts.append(f"reference '{short(self.reference, 64)}'" if self.reference else "reference not shown")
+        if self.last_at:
+            parts.append(f"last event {_when(self.last_at, now)}")
+        return ", ".join(parts)
+
+    def was_opened_by_another(self, reference: str) -> bool:
+        """Whether the log shows that a run with another reference opened it."""
+        return self.log_is_whole and self.reference not in {None, reference}
+
+    def was_left_by(self, own_prefix: str | None) -> bool:
+        """Whether it belongs to this pipeline and is not held."""
+        # The prefix may itself contain a slash: only the uuid may follow it.
+        prefix, _, run_uuid = (self.reference or "").rpartition("/")
+        return prefix == own_prefix and re.fullmatch(RUN_UUID, run_uuid) is not None
+
+
+def _when(moment: datetime, now: datetime | None) -> str:
+    if now is None:
+        return f"at {iso(moment)}"
+    minutes, seconds = divmod(max(0, int((now - moment).total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min ago" if hours else f"{minutes} min {seconds} s ago"
 
 
 def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:

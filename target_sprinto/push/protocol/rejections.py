@@ -74,7 +74,7 @@ def describe_rejection(page: Page, refusal: PageRefused, known_field: KnownField
         message, hint = f"Sprinto or a gateway {span}: the response is not JSON.", GATEWAY
     if refusal.details:
         message, hint = f"Sprinto {span}: {describe_details(page, refusal.details, known_field)}.", ""
-    described = PageRefused(message, hint, refusal.details, refusal.response)
+    described = PageRefused(message, hint, details=refusal.details, response=refusal.response)
     described.status = refusal.status
     return described
 

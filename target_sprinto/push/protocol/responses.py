@@ -8,6 +8,7 @@ field that a decision needs, if missing or of the wrong type, is an `UnexpectedR
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
@@ -97,10 +98,11 @@ class IngestResult(msgspec.Struct, frozen=True):
 
 
 class _Rejection(msgspec.Struct, frozen=True):
-    """What any 2xx to a page says about rejected records, whatever else is in it."""
+    """What any response to a page says about rejected records, whatever else is in it."""
 
     rejected_count_total: Any = None
     validation_errors: Any = None
+    error: Any = None
 
 
 class IntegrationSessions(msgspec.Struct, frozen=True):
@@ -218,13 +220,18 @@ def _decode(operation: Operation[_T], body: bytes) -> _T:
         ) from None
 
 
+def _rejection(body: bytes) -> _Rejection:
+    """Empty if the body is too large, or not a JSON object."""
+    if len(body) <= _MAX_DECODED_BYTES:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return _REJECTION.decode(body)
+    return _Rejection()
+
+
 def _reports_rejection(body: bytes) -> bool:
     if len(body) > _MAX_DECODED_BYTES:
         return b'"validation_errors"' in body
-    try:
-        found = _REJECTION.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
+    found = _rejection(body)
     return found.rejected_count_total not in (None, 0, "0") or found.validation_errors not in (None, [], {})
 
 
@@ -318,16 +325,9 @@ def details_of(body: bytes) -> tuple[dict[str, object], ...]:
 
     Only the first thousand: a page has at most a hundred records.
     """
-    if len(body) > _MAX_DECODED_BYTES:
-        return ()
-    try:
-        response = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ()
-    if not isinstance(response, dict):
-        return ()
-    error = response.get("error")
-    listed = [error.get("details") if isinstance(error, dict) else None, response.get("validation_errors")]
+    found = _rejection(body)
+    details = found.error.get("details") if isinstance(found.error, dict) else None
+    listed = [details, found.validation_errors]
     entries = (entry for one in listed if isinstance(one, list) for entry in one)
     return tuple(islice((entry for entry in entries if isinstance(entry, dict)), 1000))
 

@@ -7,18 +7,19 @@ import time
 from collections.abc import Callable
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.decision_after_failure import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.lifecycle import (
-    Comparison,
     Event,
     describe_end,
+    keep_alive_interval,
     nothing_was_applied,
 )
 from target_sprinto.push.protocol.responses import STATES, SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.staged_session import StagedSession
+from target_sprinto.push.run.processing import wait_for_other_sessions, wait_until_processed
+from target_sprinto.push.run.staged_session import StagedSession, processing_limits_retries
 from target_sprinto.push.transport.background import (
     Deadline,
     InterruptCheck,
@@ -38,7 +39,10 @@ _MAX_STATUS_READS = 5
 
 
 class Closing:
-    """Closes a session whose counts have been reconciled."""
+    """Closes a session whose counts have been reconciled.
+
+    `close_sent`: the session was closed, or may have been, so that it may still be applied.
+    """
 
     def __init__(self, staged: StagedSession, moved: Callable[[Event], object] = lambda _: None) -> None:
         self._staged = staged
@@ -47,7 +51,7 @@ class Closing:
         self._in_doubt: ApiError | None = None
         self.close_sent = False
 
-    def apply(self, limit_seconds: float) -> SessionStatus | None:
+    def apply(self) -> SessionStatus | None:
         """Close with `apply`; return once it has taken effect, as far as Sprinto's status shows.
 
         Returns the response, or None if only the status showed it.
@@ -58,15 +62,15 @@ class Closing:
         """
         self._staged.interrupted()
         try:
-            return self._until_closed(limit_seconds)
+            return self._until_closed()
         except ApiError:
             # A signal that cut the attempts short explains the end better than the last failure.
             self._staged.interrupted()
             raise
 
-    def _until_closed(self, limit_seconds: float) -> SessionStatus | None:
-        until = time.monotonic() + limit_seconds
-        backoff = Backoff(limit_seconds, self._timings)
+    def _until_closed(self) -> SessionStatus | None:
+        until = time.monotonic() + self._staged.limit_seconds
+        backoff = Backoff(self._staged.limit_seconds, self._timings)
         one_try = self._staged.retry_policy.once()
         for attempt, seconds in enumerate(self._timings.poll_intervals()):
             if attempt:
@@ -149,17 +153,10 @@ class Closing:
                 raise self._in_doubt or failure from None
             if not can_close:
                 raise self._ended_by_another(status)
-            if self._staged.tolerates(status):
-                if reads >= _MAX_STATUS_READS or not self._staged.was_paused():
-                    return True
-            elif (
-                self._staged.compare(status) is Comparison.DIFFERENT
-                or time.monotonic() - began >= self._timings.max_count_lag
-            ):
-                self._staged.report_mismatch(status)
-                return True
-            else:
+            if not self._staged.is_decided(status, time.monotonic() - began):
                 interruptible_sleep(seconds, self._check)
+            elif reads >= _MAX_STATUS_READS or not self._staged.was_paused():
+                return True
         raise AssertionError("the intervals never end")
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:
@@ -173,3 +170,58 @@ class Closing:
             # A close in doubt may still apply an expired session.
             ended.session_outcome = f"According to its status {describe_end(status.state)}."
         return ended
+
+
+class HeldSession(Closing):
+    """A session that a run left open, closed by `sprintoctl`: with a person in the loop."""
+
+    @processing_limits_retries()
+    def apply(self) -> SessionStatus | None:
+        """Apply the session, or continue an earlier attempt; return once Sprinto has processed it.
+
+        Raises the errors of a run, with the session's outcome.
+        """
+        try:
+            response = None if self._is_closed() else super().apply()
+            wait_until_processed(self._staged, response)
+        except errors.SprintoError as failure:
+            what = (
+                "sent an apply request, and may still be applied"
+                if self.close_sent
+                else "left as it was: no apply request took effect"
+            )
+            failure.session_outcome = failure.session_outcome or f"Session {self._staged.id} was {what}."
+            raise
+        else:
+            return response
+        finally:
+            self._staged.retry_policy.cancelled.set()
+
+    def _is_closed(self) -> bool:
+        """Whether the session is already closed; if not, it can be closed and its counts are correct."""
+        status = self._read_status()
+        if not self.close_sent:
+            timings = self._staged.client.timings
+            try:
+                self._staged.keep_alive_seconds = keep_alive_interval(status, timings.keep_alive)
+                wait_for_other_sessions(self._staged)
+                self._staged.reconcile()
+            except errors.SessionEnded:
+                # Another `apply` may have closed it meanwhile: if this read fails, it may be applied.
+                self.close_sent = True
+                status = self._read_status()
+                if not self.close_sent:
+                    raise
+        if self.close_sent:
+            log.warning(
+                "Session %s is already %s: no apply request is sent."
+                " If a run was applied since, its STATE is the newer one.",
+                status.id,
+                status.state,
+            )
+        return self.close_sent
+
+    def _read_status(self) -> SessionStatus:
+        status = self._staged.read_status()
+        self.close_sent = status.state in CLOSED
+        return status

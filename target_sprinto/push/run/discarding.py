@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.timestamps import with_time_left
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.transport.background import (
     POLL_INTERVAL,
     Deadline,
@@ -55,36 +55,37 @@ class DiscardResult:
         return self.state == "cancelled"
 
 
+@dataclass(eq=False)
 class _Hedged(Generic[_T]):
-    """A hedged call: sent again if no response comes within `again_after` seconds; the first one counts."""
+    """A hedged call: sent again if no response comes within `again_after` seconds; the first one counts.
 
-    def __init__(self, call: Callable[[RetryPolicy], _T], deadline: Deadline, again_after: float) -> None:
-        self._call = call
-        self._deadline = deadline
-        self._again_after = again_after
-        self._under_way: list[Future[_T]] = []
-        self._sent_at = 0.0
-        self._failures = 0
+    `failures` are noted in order.
+    """
+
+    call: Callable[[RetryPolicy], _T]
+    deadline: Deadline
+    again_after: float
+    failures: list[errors.SprintoError]
+    _under_way: list[Future[_T]] = field(default_factory=list, init=False)
+    _sent_at = 0.0
+    _final_errors = 0
 
     @property
     def keeps_failing(self) -> bool:
         """Whether the call keeps failing with final errors: even a rejected key may be accepted next time."""
-        return self._failures >= _MAX_FINAL_ERRORS
+        return self._final_errors >= _MAX_FINAL_ERRORS
 
     def ask(self, seconds: float) -> _T | None:
-        """The first response within `seconds` and before the deadline, or None.
-
-        Raises a SprintoError if a call failed, whatever the cause.
-        """
-        if not self._under_way or time.monotonic() - self._sent_at >= self._again_after:
-            left = max(0.1, self._deadline.remaining())
+        """The first response within `seconds` and before the deadline, or None; a failure is noted."""
+        if not self._under_way or time.monotonic() - self._sent_at >= self.again_after:
+            left = max(0.1, self.deadline.remaining())
             self._under_way.append(
-                in_background(self._try(left), or_here=self._try(min(left, self._again_after)))
+                in_background(self._try(left), or_here=self._try(min(left, self.again_after)))
             )
             self._sent_at = time.monotonic()
         until = time.monotonic() + seconds
         while not (ended := [call for call in self._under_way if call.done()]):
-            left = min(until - time.monotonic(), self._deadline.remaining())
+            left = min(until - time.monotonic(), self.deadline.remaining())
             if left <= 0:
                 return None
             is_done_within(self._under_way[-1], min(POLL_INTERVAL, left))
@@ -92,15 +93,16 @@ class _Hedged(Generic[_T]):
         try:
             return ended[0].result()
         except errors.SprintoError as failure:
-            self._failures += isinstance(failure, _FINAL_ERRORS) and not isinstance(
+            self._final_errors += isinstance(failure, _FINAL_ERRORS) and not isinstance(
                 failure, errors.NotVisible
             )
-            raise
+            self.failures.append(failure)
         except Exception:  # noqa: BLE001 - a run that ends must report its session's outcome, whatever happens
-            raise errors.ResponseLost("No response came in time.") from None
+            self.failures.append(errors.ResponseLost("No response came in time."))
+        return None
 
     def _try(self, seconds: float) -> Callable[[], _T]:
-        return lambda: self._call(RetryPolicy(seconds, 0.0))
+        return lambda: self.call(RetryPolicy(seconds, 0.0))
 
 
 def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
@@ -109,28 +111,22 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     Never raises an ApiError: the result's sentence names the failure. `expiry` is when the session expires.
     """
     accepted = False
-    failure: errors.SprintoError | None = None
+    failures: list[errors.SprintoError] = []
     one_try = client.timings.shutdown_request_timeout
-    close = _Hedged(lambda retry_policy: client.discard_session(session_id, retry_policy), deadline, one_try)
-    poll = _Hedged(lambda retry_policy: client.session_status(session_id, retry_policy), deadline, one_try)
+    close = _Hedged(partial(client.discard_session, session_id), deadline, one_try, failures)
+    poll = _Hedged(partial(client.session_status, session_id), deadline, one_try, failures)
     for seconds in client.timings.poll_intervals():
-        try:
-            # Do not wait for a slow response: the status may show the outcome sooner.
-            accepted = accepted or close.ask(_STATUS_AFTER_SECONDS) is not None
-        except errors.SprintoError as error:
-            failure = error
+        # Do not wait for a slow response: the status may show the outcome sooner.
+        accepted = accepted or close.ask(_STATUS_AFTER_SECONDS) is not None
         if not deadline.remaining():
             break
-        try:
-            status = poll.ask(one_try)
-        except errors.SprintoError as error:
-            failure = error
-        else:
-            if status is not None and status.state != "active":
-                return _ended(session_id, status.state)
+        status = poll.ask(one_try)
+        if status is not None and status.state != "active":
+            return _ended(session_id, status.state)
         if close.keeps_failing or poll.keeps_failing or seconds >= deadline.remaining():
             break
         sleep_before(deadline, seconds)
+    failure = failures[-1] if failures else None
     reason = f" ({failure.code})" if failure is not None else ""
     expiry = with_time_left(expiry, client.known_server_time())
     return DiscardResult(

@@ -12,14 +12,13 @@ from functools import partial
 
 from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import read_events
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.errors import ApiError, Outcome, SprintoError
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, created_under
 from target_sprinto.push.protocol.decision_after_failure import is_in_doubt
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.protocol.timestamps import CLOCK_SKEW
-from target_sprinto.push.retries import RetryPolicy
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, iso
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport.background import (
@@ -104,20 +103,29 @@ class SessionOpener:
 
     def _clear_conflict(self, failure: ApiError, lost: ApiError | None) -> SessionStatus | None:
         """This run's own session after a lost response; None once `create` is worth retrying."""
-        if lost is not None:
-            return self._recover(failure, lost)
-        self._in_conflict = True
-        if not self._retry_policy.cancelled.is_set():
-            self._conflict.clear_the_way(failure)
+        if lost is not None and (own := self._recover()) is not None:
+            return own
+        self._in_conflict = lost is None
+        try:
+            if not self._retry_policy.cancelled.is_set():
+                self._conflict.clear_the_way(failure)
+        except ApiError as conflict:
+            if lost is not None:
+                # The lost create may still arrive.
+                conflict.outcome = Outcome.IN_DOUBT
+            raise
         self._in_conflict = False
         if self._retry_policy.cancelled.is_set():
-            raise failure
+            raise lost or failure
+        if lost is not None:
+            # The time for retries starts again.
+            self._lost_at = time.monotonic()
         return None
 
-    def _recover(self, conflict: ApiError, lost: ApiError) -> SessionStatus | None:
+    def _recover(self) -> SessionStatus | None:
         """This run's own session after a lost response, if it is still empty.
 
-        Under `wait`, returns None once another run's session has ended. Else raises SessionConflict.
+        Returns None for another run's session that this run waits for. Else raises SessionConflict.
         """
         # Until this conflict, the lost create may have been performed.
         self._lost_at = time.monotonic()
@@ -133,27 +141,15 @@ class SessionOpener:
             sentence = textwrap.shorten(failure.message.partition(". ")[0].rstrip("."), 120, placeholder=" …")
             raise _may_be_ours(f"which run opened it could not be determined: {sentence}") from None
         if status is None:
-            if not self._conflict.waits_for_another(self._reference):
-                raise _may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
-            self._wait_in_doubt(conflict, lost)
-            return None
+            blocker = self._conflict.find()
+            if self._conflict.waits_for_others and blocker and blocker.was_opened_by_another(self._reference):
+                return None
+            raise _may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe(blocker)}")
         if status.counts() or not (status.state == "active" or nothing_was_applied(status.state)):
             held = format_counts(status.counts(), ())
             raise _may_be_ours(f"session {status.id} is {status.state!r} with {held}")
         log.warning("Session %s was opened by this run.", status.id)
         return status
-
-    def _wait_in_doubt(self, conflict: ApiError, lost: ApiError) -> None:
-        """Return once no session is active. The lost create may still arrive, so it stays in doubt."""
-        try:
-            self._conflict.clear_the_way(conflict)
-        except ApiError as failure:
-            failure.outcome = Outcome.IN_DOUBT
-            raise
-        if self._retry_policy.cancelled.is_set():
-            raise lost
-        # The time for retries starts again.
-        self._lost_at = time.monotonic()
 
     def resolve(self, deadline: Deadline) -> SessionStatus | None:
         """The session that was opened after all, for a run that must end by `deadline`.
@@ -189,7 +185,7 @@ class SessionOpener:
     def describe_unknown(self, latest: datetime) -> str:
         """A sentence about a session that may be open until `latest`."""
         return (
-            f"A session of this run may be open until {latest:%Y-%m-%dT%H:%M:%SZ} (reference"
+            f"A session of this run may be open until {iso(latest)} (reference"
             f" {self._reference!r}); until then another run may fail with a session conflict."
         )
 

@@ -11,19 +11,18 @@ import enum
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import backoff
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.activity_log_reader import find_active_session
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.protocol import arguments
-from target_sprinto.push.protocol.activity_log import SessionLook, shows_life
+from target_sprinto.push.protocol.activity_log import LoggedSession, SessionLook, shows_life
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.active_session import ActiveSession, find_active_session
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import Deadline
@@ -102,31 +101,36 @@ class ConflictResolver:
             return self._wait(failure)
         if self._count_active() == 0 and self._may_try_again():
             return None
-        blocker = self._find()
+        blocker = self.find()
         if self._policy.choice is OnActiveSession.FAIL or blocker is None:
             raise self.error(blocker)
         return self._take_over(blocker)
 
-    def waits_for_another(self, reference: str) -> bool:
-        """Whether the run waits, and the log shows that the session in the way has another reference."""
-        blocker = self._find() if self.waits_for_others else None
-        return blocker is not None and blocker.was_opened_by_another(reference)
+    def find(self) -> LoggedSession | None:
+        """The session in the way, if the activity log shows it."""
+        try:
+            self._unknown = "the activity log does not show which"
+            return find_active_session(self._client, self._retry_policy)
+        except ApiError as failure:
+            log.warning("The activity log could not be read. %s", failure.brief)
+            self._unknown = f"which one is unknown, as the activity log could not be read ({failure.code})"
+            return None
 
-    def describe(self) -> str:
-        """The session in the way according to the activity log, in a clause."""
-        return self._named(self._find())
+    def describe(self, blocker: LoggedSession | None) -> str:
+        """A session that was found, or why none was, in a clause."""
+        return blocker.describe(self._client.known_server_time()) if blocker else self._unknown
 
-    def error(self, blocker: ActiveSession | None, why: str = "") -> SessionConflict:
+    def error(self, blocker: LoggedSession | None, why: str = "") -> SessionConflict:
         """An error that names the session in the way, `why` the run does not proceed, and what to do."""
         policy = OnActiveSession(self._policy.choice)
         wait = ", or pass `on_conflict=ConflictPolicy('wait')`" if policy is OnActiveSession.FAIL else ""
         conflict = SessionConflict(
-            f"Another session is active: {self._named(blocker)}{why and f'; {why}'}.",
+            f"Another session is active: {self.describe(blocker)}{why and f'; {why}'}.",
             f"Wait until it ends{wait}.",
         )
         conflict.policy = policy.value
         if blocker and blocker.log_is_whole:
-            conflict.session_id, conflict.is_to_be_held = blocker.session.id, blocker.session.is_to_be_held
+            conflict.session_id, conflict.is_to_be_held = blocker.id, blocker.is_to_be_held
         return conflict
 
     # Waiting
@@ -142,7 +146,7 @@ class ConflictResolver:
         why = f"waited {self._policy.wait_seconds:g} s"
         if not isinstance(last, errors.Conflict):
             why += f"; unknown whether it ended ({last.code})"
-        raise self.error(self._find(), why)
+        raise self.error(self.find(), why)
 
     def _poll_until_none_is_active(
         self, until: float, failure: ApiError, tolerated: tuple[type[ApiError], ...]
@@ -176,35 +180,31 @@ class ConflictResolver:
 
     # Taking over
 
-    def _take_over(self, blocker: ActiveSession) -> None:
+    def _take_over(self, blocker: LoggedSession) -> None:
         """Discard a session left by a crashed run of this pipeline. Raises SessionConflict for any other."""
         if self._has_taken_over:
             raise self.error(blocker, "a run takes over, or waits for, only one session")
         if not blocker.was_left_by(self._policy.own_prefix):
             held = "a held session is never taken over"
             other = "only sessions that this pipeline left are taken over"
-            raise self.error(blocker, held if blocker.session.is_to_be_held else other)
+            raise self.error(blocker, held if blocker.is_to_be_held else other)
         status = self._read(blocker)
         if status.state != "active":
             if self._may_try_again():
                 return
             raise self.error(None)
         self._has_taken_over = True
-        first = SessionLook.of(status, blocker.session, self._client.known_server_time())
+        first = SessionLook.of(status, blocker, self._client.known_server_time())
         if (missing := self._policy.stale_seconds - first.silence_seconds) > 0:
-            log.warning(
-                "Waiting %.0f s for a sign of life of %s, without touching it.", missing, blocker.session.id
-            )
+            log.warning("Waiting %.0f s for a sign of life of %s, without touching it.", missing, blocker.id)
             self._intervals = _check_intervals(self._client.timings)
             until = time.monotonic() + missing
             if self._poll_until_none_is_active(until, errors.Conflict(""), (ApiError,)) is None:
                 return
             status = self._require_stale(blocker, first)
-            # So that its ages are current.
-            blocker = replace(blocker, now=self._client.known_server_time())
         deadline = Deadline(self._client.timings.shutdown_timeout)
-        message = blocker.describe()
-        result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
+        message = self.describe(blocker)
+        result = discard_session(self._client, blocker.id, status.expiry, deadline)
         if result.state is None:
             log.warning("%s", result.sentence)
             conflict = self.error(blocker, f"its discard is not confirmed{result.reason}")
@@ -213,24 +213,24 @@ class ConflictResolver:
         what = f"Discarded to open a new one: {message}. " if result.is_discarded else ""
         log.warning("%s%s", what, result.sentence)
 
-    def _require_stale(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
+    def _require_stale(self, blocker: LoggedSession, first: SessionLook) -> SessionStatus:
         """Check again. Raises SessionConflict if the session, or a newer one, shows a sign of life."""
-        again = self._find()
-        if again is None or not again.log_is_whole or again.session.id != blocker.session.id:
+        again = self.find()
+        if again is None or not again.log_is_whole or again.id != blocker.id:
             raise self.error(again)
         status = self._read(again)
-        second = SessionLook.of(status, again.session, self._client.known_server_time())
+        second = SessionLook.of(status, again, self._client.known_server_time())
         if status.state == "active" and shows_life(first, second):
             conflict = self.error(again, f"it showed a sign of life within {self._policy.stale_seconds:g} s")
             conflict.advise("Wait; see `stale_seconds`.")
             raise conflict
         return status
 
-    def _read(self, blocker: ActiveSession) -> SessionStatus:
+    def _read(self, blocker: LoggedSession) -> SessionStatus:
         if not blocker.log_is_whole:
             raise self.error(blocker, "the log was cut off, so it may be another one")
         try:
-            return self._client.session_status(blocker.session.id, self._retry_policy)
+            return self._client.session_status(blocker.id, self._retry_policy)
         except ApiError as failure:
             raise self.error(blocker, f"its status could not be read ({failure.code})") from None
 
@@ -238,18 +238,6 @@ class ConflictResolver:
         """Whether a create is retried because the other session has ended: once per run."""
         first_time, self._had_another_try = not self._had_another_try, True
         return first_time
-
-    def _find(self) -> ActiveSession | None:
-        try:
-            self._unknown = "the activity log does not show which"
-            return find_active_session(self._client, self._retry_policy)
-        except ApiError as failure:
-            log.warning("The activity log could not be read. %s", failure.brief)
-            self._unknown = f"which one is unknown, as the activity log could not be read ({failure.code})"
-            return None
-
-    def _named(self, blocker: ActiveSession | None) -> str:
-        return blocker.describe() if blocker else self._unknown
 
 
 def _check_intervals(timings: Timings) -> Iterator[float]:

@@ -1,14 +1,15 @@
-"""Waits for `processed` after a session was closed with `apply`."""
+"""Waits for Sprinto to process sessions: the earlier ones before the close, the run's own after it."""
 
 from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from http import HTTPStatus
 from math import inf
 
 from target_sprinto.push import errors
+from target_sprinto.push.activity_log_reader import recent_events
+from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
@@ -16,6 +17,7 @@ from target_sprinto.push.transport.background import (
     Deadline,
     in_background,
     interruptible_sleep,
+    interruptibly,
     result_before,
     sleep_before,
 )
@@ -23,19 +25,87 @@ from target_sprinto.push.transport.background import (
 log = logging.getLogger(__name__)
 
 
-def wait_until_processed(
-    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, settled_at: float = 0.0
-) -> None:
+def wait_for_other_sessions(staged: StagedSession) -> None:
+    """Return once no other session is being processed, or with a warning once its limit is reached.
+
+    Sprinto does not document in which order it processes sessions, so those closed earlier go first. The
+    run's own session is read once no session is active. Raises SessionEnded if it ended meanwhile, or
+    CountMismatch.
+    """
+    until = time.monotonic() + staged.limit_seconds
+    failed = _FailedSession(staged)
+    seen_inactive = noted = False
+    for seconds in staged.client.timings.poll_intervals():
+        sessions = interruptibly(
+            lambda: staged.client.integration_status(staged.retry_policy), staged.check
+        ).sessions
+        if sessions.active == 0 and not seen_inactive:
+            seen_inactive = True
+            staged.require_closable(staged.read_status())
+        if not sessions.processing and not failed.will_be_retried(sessions.failed):
+            return
+        if time.monotonic() >= until:
+            log.warning("Another session is still being processed; applying this one anyway.")
+            return
+        if not noted:
+            log.info("Waiting for another session of this integration to be processed.")
+            noted = True
+        interruptible_sleep(seconds, staged.check)
+
+
+class _FailedSession:
+    """The session opened before this run's, if it has failed."""
+
+    def __init__(self, staged: StagedSession) -> None:
+        self._staged = staged
+        self._count = 0
+        self._id: str | None = None
+        self._watch: ProcessingWatch
+
+    def will_be_retried(self, count: object) -> bool:
+        """Whether Sprinto is still going to retry the session. `count` is how many sessions have failed.
+
+        The count does not show when a session failed, so the session is looked up whenever it has risen.
+        """
+        if not isinstance(count, int) or count <= 0:
+            return False
+        if count > self._count:
+            self._count, self._id = count, self._opened_before()
+            self._watch = ProcessingWatch(self._staged.client.timings.failed_final_after)
+        if self._id is None:
+            return False
+        client, once = self._staged.client, self._staged.retry_policy.once()
+        session_id = self._id
+        try:
+            status = interruptibly(lambda: client.session_status(session_id, once), self._staged.check)
+        except errors.ApiError:
+            # Sprinto may no longer know an old session.
+            return False
+        return (
+            status.state in {"failed", "processing"}
+            and self._watch.read(status, time.monotonic()) is Processing.PENDING
+        )
+
+    def _opened_before(self) -> str | None:
+        try:
+            staged = self._staged
+            logged = logged_sessions(recent_events(staged.client, staged.retry_policy, staged.check))
+        except errors.ApiError as failure:
+            log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
+            return None
+        return next((session.id for session in logged if session.id != self._staged.id), None)
+
+
+def wait_until_processed(staged: StagedSession, response: SessionStatus | None) -> None:
     """Poll until the session is processed with the counts that were sent.
 
     Lower or missing counts may be lagging, as before the close. A page that was sent again may yet show up
-    twice until `settled_at`, in monotonic seconds: then no interruption, and no failure to read the counts
-    again, ends the run in doubt. Raises ProcessingFailed, ProcessingTimeout, or, if the records were already
-    applied, CountMismatch.
+    twice for a while: then no interruption, and no failure to read the counts again, ends the run in doubt.
+    Raises ProcessingFailed, ProcessingTimeout, or, if the records were already applied, CountMismatch.
     """
     staged.keep_alive_seconds = inf
     timings = staged.client.timings
-    until = time.monotonic() + limit_seconds
+    until = time.monotonic() + staged.limit_seconds
     watch = ProcessingWatch(timings.failed_final_after)
     unreadable_since: float | None = None
     processed_since: float | None = None
@@ -57,23 +127,23 @@ def wait_until_processed(
             processed_since = processed_since or now
             comparison = _compared(staged, status)
             if comparison is Comparison.EQUAL:
-                return _compare_applied(staged, response, _settled(staged, status, settled_at, watch))
+                return _compare_applied(staged, response, _settled(staged, status, watch))
             if comparison is Comparison.DIFFERENT or now - processed_since >= timings.max_count_lag:
                 return _compare_applied(staged, response, status)
         elif verdict is Processing.NOT_PROCESSED:
             raise _failed(status)
         elif now >= until:
-            raise errors.ProcessingTimeout(f"Sprinto did not finish processing within {limit_seconds:g} s.")
+            raise errors.ProcessingTimeout(
+                f"Sprinto did not finish processing within {staged.limit_seconds:g} s."
+            )
         interruptible_sleep(seconds, staged.grace)
     return None
 
 
-def _settled(
-    staged: StagedSession, equal: SessionStatus, settled_at: float, watch: ProcessingWatch
-) -> SessionStatus:
-    """A later status whose counts differ; `equal`, the first one, if none came until `settled_at`."""
+def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch) -> SessionStatus:
+    """A later status whose counts differ; `equal`, the first one, if none came while a late copy may show."""
     timings, once = staged.client.timings, staged.retry_policy.once()
-    left = max(0.0, settled_at - time.monotonic())
+    left = max(0.0, staged.resent_at + timings.quiet_period - time.monotonic())
     settling = Deadline(left, staged.interrupted)
     reads_end = Deadline(
         left + timings.shutdown_request_timeout, staged.interrupted, timings.signal_shutdown_timeout / 3
@@ -124,9 +194,8 @@ def _compare_applied(staged: StagedSession, response: SessionStatus | None, proc
     """Compare the counts at `processed`, and check that those of the close's response were not higher."""
     session_outcome = f"This was seen only after session {staged.id} was applied."
     # The response may have no counts; those at `processed` decide.
-    with suppress(errors.UnexpectedResponse):
-        if response is not None and staged.compare(response) is Comparison.DIFFERENT:
-            staged.report_mismatch(response, session_outcome)
+    if response is not None and _compared(staged, response) is Comparison.DIFFERENT:
+        staged.report_mismatch(response, session_outcome)
     try:
         if staged.compare(processed) is not Comparison.EQUAL:
             staged.report_mismatch(processed, session_outcome)

@@ -7,29 +7,28 @@ wait here can be cut short: `interrupted` is called while waiting and raises to 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.lifecycle import (
     Event,
     Finish,
     Phase,
+    keep_alive_interval,
     nothing_was_applied,
     session_ended,
 )
 from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_left
-from target_sprinto.push.retries import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
-from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions
-from target_sprinto.push.run.keep_alive import KeepAlive
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
-from target_sprinto.push.run.processing import wait_until_processed
+from target_sprinto.push.run.processing import wait_for_other_sessions, wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.run_phase import RunPhase, ended_elsewhere
@@ -49,7 +48,7 @@ class _OpenSession:
     session: SessionStatus
     sender: PageSender
     queue: SendQueue
-    keep_alive: KeepAlive
+    staged: StagedSession
 
 
 class RunSession:
@@ -92,7 +91,7 @@ class RunSession:
         if self._open is not None:
             if with_a_page:
                 self._open.queue.raise_failure()
-            if self._open.keep_alive.is_due:
+            if self._open.staged.is_silent:
                 self._keep_alive(self._open, with_a_page=with_a_page)
 
     def _open_session(self) -> _OpenSession:
@@ -121,13 +120,19 @@ class RunSession:
 
     def _opened(self, session: SessionStatus) -> _OpenSession:
         options = self._options
-        retire, mismatch = self._builder.retire_sizes, options.on_count_mismatch
-        staged = StagedPages(self._client, session.id, self._retry_policy, retire, mismatch)
-        sender = PageSender(staged, options)
         self._client.opened(session.id)
+        staged = StagedSession(
+            self._client,
+            session.id,
+            Counter(),
+            self._retry_policy,
+            self._interrupted,
+            options.on_count_mismatch,
+            keep_alive_interval(session, self._client.timings.keep_alive),
+        )
+        sender = PageSender(StagedPages(staged, self._builder.retire_sizes), options)
         queue = SendQueue(sender, options.max_parallel_pages)
-        keep_alive = KeepAlive(self._client, session, self._retry_policy, self._interrupted)
-        opened = _OpenSession(session, sender, queue, keep_alive)
+        opened = _OpenSession(session, sender, queue, staged)
         with self.run_phase.lock:
             self.run_phase.move(Event.CREATED)
             self._open = opened
@@ -138,10 +143,10 @@ class RunSession:
     def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
         """Keep the session from expiring while nothing is sent: send the current page, or read the status."""
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
-            opened.keep_alive.page_sent()
+            opened.staged.page_sent()
             self.put(page)
             return
-        opened.keep_alive.read_status(all_accepted=opened.queue.is_idle and not self._builder.holds_records)
+        opened.staged.read_expiry(all_accepted=opened.queue.is_idle and not self._builder.holds_records)
 
     # The end
 
@@ -156,25 +161,14 @@ class RunSession:
         opened.queue.close()
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
-        pages = sender.staged
-        self._options.require_expected(pages.accepted)
-        limit = self._options.timeouts.processing
-        staged = StagedSession(
-            self._client,
-            pages.session_id,
-            pages.accepted,
-            replace(self._retry_policy, retry_seconds=limit),
-            self._interrupted,
-            pages.on_count_mismatch,
-            opened.keep_alive.interval,
-            has_resent=pages.has_resent,
-        )
-        quiet_seconds = self._client.timings.quiet_period if pages.late_copy_possible else 0.0
+        staged = opened.staged
+        self._options.require_expected(staged.sent)
+        staged.retry_policy = replace(self._retry_policy, retry_seconds=self._options.timeouts.processing)
         with processing_limits_retries():
             with self.run_phase.unless_aborted():
                 if self._options.finish is Finish.APPLY:
-                    wait_for_other_sessions(staged, limit)
-                status = staged.reconcile(quiet_seconds)
+                    wait_for_other_sessions(staged)
+                status = staged.reconcile()
             if self._options.finish is Finish.DISCARD:
                 return self._discard_dry_run(opened)
             if self._options.finish is Finish.HOLD:
@@ -183,9 +177,9 @@ class RunSession:
                 self._interrupted()
                 self._options.observer.before_hold()
                 return self._end(RunOutcome.HELD, self._expires_at(status), only_from=Phase.OPEN)
-            response = Closing(staged, self._transition).apply(limit)
+            response = Closing(staged, self._transition).apply()
             try:
-                wait_until_processed(staged, response, limit, pages.settled_at)
+                wait_until_processed(staged, response)
             except errors.CountMismatch:
                 self._end(RunOutcome.APPLIED)
                 raise
@@ -208,11 +202,8 @@ class RunSession:
             self._resolve_opening(deadline)
         if self.phase is Phase.ENDED and self.result is not None:
             return self.result
-        if self.phase is Phase.UNOPENED:
-            return self._end(RunOutcome.NOTHING_SENT, None, "No session was opened.")
         if self._open is None:
-            until = self._expires_at(None)
-            return self._end(RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))
+            return self._end(*self._without_session())
         session = self._open.session
         self._open.queue.close()
         if self.phase is Phase.APPLYING:
@@ -227,17 +218,20 @@ class RunSession:
     def give_up(self) -> str:
         """Note that the run was interrupted while ending; return what is known of its session."""
         if self.result is None:
-            session = self._open.session if self._open is not None else None
-            until = self._expires_at(session)
-            if session is not None:
+            outcome, until, sentence = self._without_session()
+            if self._open is not None:
+                session = self._open.session
+                outcome, until = RunOutcome.IN_DOUBT, self._expires_at(session)
                 sentence = f"Session {session.id} may still be open, until {iso(until)} at most."
-            elif self.phase is Phase.OPENING:
-                sentence = self._opening.describe_unknown(until)
-            else:
-                self.result = self._result(RunOutcome.NOTHING_SENT, None, "No session was opened.")
-                return self.result.session_outcome
-            self.result = self._result(RunOutcome.IN_DOUBT, until, sentence)
+            self.result = self._result(outcome, until, sentence)
         return self.result.session_outcome
+
+    def _without_session(self) -> tuple[RunOutcome, datetime | None, str]:
+        """The outcome of a run that has opened no session, as far as it knows."""
+        if self.phase is not Phase.OPENING:
+            return RunOutcome.NOTHING_SENT, None, "No session was opened."
+        until = self._expires_at(None)
+        return RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until)
 
     def _end_discarded(self, found: DiscardResult, session: SessionStatus, sentence: str = "") -> RunResult:
         if found.state is None:
@@ -297,8 +291,8 @@ class RunSession:
     def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
         if self._open is None:
             return RunResult(outcome, None, {}, 0, expires_at, sentence)
-        pages = self._open.sender.staged
-        return RunResult(outcome, pages.session_id, dict(pages.accepted), pages.pages, expires_at, sentence)
+        staged, pages = self._open.staged, self._open.sender.staged.pages
+        return RunResult(outcome, staged.id, dict(staged.sent), pages, expires_at, sentence)
 
     def _transition(self, event: Event) -> None:
         self._options.observer.on_phase(self.run_phase.move(event))

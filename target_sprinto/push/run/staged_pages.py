@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from math import inf
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
@@ -20,7 +17,7 @@ from target_sprinto.push.protocol.lifecycle import (
 )
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.retries import RetryPolicy
+from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.text import format_difference
 
 log = logging.getLogger(__name__)
@@ -30,35 +27,23 @@ log = logging.getLogger(__name__)
 class StagedPages:
     """The pages of this run that are staged in one session.
 
-    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted.
-    `has_resent`: a page was sent again; `late_copy_possible`: a late copy of it may still arrive.
+    `pages` is the number of requests that Sprinto accepted, and `session` counts their records.
     `slow_losses` counts losses that were not on a stale connection.
     """
 
-    client: ApiClient
-    session_id: str
-    retry_policy: RetryPolicy
+    session: StagedSession
     retire_sizes: Callable[[Collection[int]], None]
-    on_count_mismatch: OnCountMismatch
-    accepted: Counter[str] = field(default_factory=Counter, init=False)
     pages = 0
-    has_resent = False
-    late_copy_possible = False
     slow_losses = 0
     _losses = 0
     _resent: list[tuple[float, Page]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._timings = self.client.timings
-
-    @property
-    def settled_at(self) -> float:
-        """When no late copy of a page that was sent again is expected any more, in monotonic seconds."""
-        return max((at for at, _ in self._resent), default=-inf) + self._timings.quiet_period
+        self._timings = self.session.client.timings
 
     def add(self, page: Page) -> None:
         """Count a page that was accepted. Call it from one thread at a time."""
-        self.accepted += page.counts
+        self.session.sent += page.counts
         self.pages += 1
 
     def resolve(self, pages: Sequence[Page], loss: errors.ApiError, *, after_stale: bool) -> list[bool]:
@@ -67,7 +52,7 @@ class StagedPages:
         `after_stale`: all were lost on stale connections, so those sent again are confirmed soon afterwards.
         Raises if Sprinto's counts do not show it.
         """
-        if self.retry_policy.cancelled.is_set():
+        if self.session.retry_policy.cancelled.is_set():
             raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Checking whether Sprinto received page %s.", loss.brief, names)
@@ -78,15 +63,15 @@ class StagedPages:
         resent = [page for _, page in self._resent]
         others = [other.counts for other in resent if not any(other is page for page in pages)]
         tries = [1 + sum(other is page for other in resent) for page in pages]
-        open_counts = [page.counts for page in pages]
-        landed = committed_pages(self.accepted, counts, open_counts, others, tries) if agreed else None
+        open_counts, accepted = [page.counts for page in pages], self.session.sent
+        landed = committed_pages(accepted, counts, open_counts, others, tries) if agreed else None
         if landed is None:
-            sent = {*self.accepted, *(name for page in pages for name in page.counts)}
-            counted, accepted = format_difference(counts, self.accepted, sent)
+            sent = {*accepted, *(name for page in pages for name in page.counts)}
+            counted, before = format_difference(counts, accepted, sent)
             unclear = "do not show whether it arrived: it" if agreed else "did not settle: it last"
             raise errors.ResponseLost(
                 f"The response to page {names} was lost, and Sprinto's counts {unclear} counts {counted}, and"
-                f" {accepted} were accepted before."
+                f" {before} were accepted before."
             )
         for index, page in enumerate(pages):
             message = "has arrived" if index in landed else "has not arrived: sending it again"
@@ -98,7 +83,8 @@ class StagedPages:
         now = time.monotonic()
         self._resent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
         self._resent += [(now, page) for index, page in enumerate(pages) if index not in landed]
-        self.has_resent = self.has_resent or len(landed) < len(pages)
+        if len(landed) < len(pages):
+            self.session.resent_at = now
         self.retire_sizes({len(page.items) for _, page in self._resent})
         return [index in landed for index in range(len(pages))]
 
@@ -125,23 +111,20 @@ class StagedPages:
         while True:
             status = self._active_status()
             now = time.monotonic()
-            comparison = compare_counts(self.accepted, status.counts())
+            comparison = self.session.compare(status)
             if comparison is Comparison.EQUAL:
                 equal_at = now if equal_at is None else equal_at
                 if now - equal_at >= apart:
                     return
             elif (
                 comparison is Comparison.DIFFERENT or equal_at is not None
-            ) and self.on_count_mismatch is OnCountMismatch.DISCARD:
-                counted, sent = format_difference(status.counts(), self.accepted)
-                raise errors.CountMismatch(
-                    f"Sprinto counts {counted}, but this run sent {sent}.", temporary=True
-                )
+            ) and self.session.on_count_mismatch is OnCountMismatch.DISCARD:
+                self.session.report_mismatch(status)
             elif comparison is Comparison.DIFFERENT or now - began >= self._timings.max_count_lag:
                 # `reconcile` decides.
-                self.late_copy_possible = True
+                self.session.late_copy_possible = True
                 return
-            if self.retry_policy.cancelled.wait(
+            if self.session.retry_policy.cancelled.wait(
                 self._timings.recheck_interval_stale if equal_at is None else apart
             ):
                 raise errors.RunEnded("The run has ended.")
@@ -156,7 +139,7 @@ class StagedPages:
         lag = self._timings.max_count_lag
         began = time.monotonic()
         until, latest = began + lag, began + 3 * lag
-        highest, is_seen = dict(self.accepted), False
+        highest, is_seen = dict(self.session.sent), False
         before: dict[str, int] | None = None
         while True:
             counts = self._active_status().counts()
@@ -168,14 +151,14 @@ class StagedPages:
                 highest, is_seen = counts, True
             # A single read proves nothing, however long it took.
             if before is not None and time.monotonic() >= until:
-                is_below = compare_counts(self.accepted, counts) is Comparison.BELOW
+                is_below = compare_counts(self.session.sent, counts) is Comparison.BELOW
                 return counts, counts == before and not is_below
             before = counts
-            if self.retry_policy.cancelled.wait(interval):
+            if self.session.retry_policy.cancelled.wait(interval):
                 raise loss
 
     def _active_status(self) -> SessionStatus:
-        status = self.client.session_status(self.session_id, self.retry_policy)
+        status = self.session.client.session_status(self.session.id, self.session.retry_policy)
         if status.state != "active":
             raise session_ended(status, "accepts no more pages")
         return status

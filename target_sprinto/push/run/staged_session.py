@@ -1,17 +1,23 @@
-"""A session with all its pages accepted: compares its state and counts with what was sent."""
+"""A session with staged pages: keeps it from expiring, and compares its counts with what was sent."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
+from math import inf
+from typing import Any
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient, Call
+from target_sprinto.push.activity_log_reader import recent_events
+from target_sprinto.push.api_calls import ApiClient, Call, RetryPolicy
+from target_sprinto.push.protocol.activity_log import is_latest, moves_with_each_look, newest_time
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
@@ -19,8 +25,7 @@ from target_sprinto.push.protocol.lifecycle import (
     session_ended,
 )
 from target_sprinto.push.protocol.responses import STATUS, SessionStatus
-from target_sprinto.push.retries import RetryPolicy
-from target_sprinto.push.run.expired_session import is_known_latest
+from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_left
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import (
@@ -52,25 +57,35 @@ def processing_limits_retries() -> Iterator[None]:
 
 @dataclass(eq=False)
 class StagedSession:
-    """Reads the session's status, and decides whether it may be closed with `apply`.
+    """Reads the session's status, keeps it from expiring, and decides whether it may be closed with `apply`.
 
-    `sent` is the number of records sent, ``{entity_type: int}``. `interrupted` may raise to end any wait
-    before the close. A session that is silent for `keep_alive_seconds` during a wait is read. `has_resent`: a
-    page was sent again.
+    `sent` is the number of records sent and accepted, ``{entity_type: int}``. Once all pages are accepted,
+    `retry_policy` also limits each wait and the processing. `interrupted` may raise to end any wait before
+    the close. After `keep_alive_seconds` without a request, one is due. `resent_at` is when a page was last
+    sent again, in monotonic seconds; `late_copy_possible`: a late copy of it may still arrive.
     """
 
     client: ApiClient
     id: str
-    sent: Mapping[str, int]
+    sent: Counter[str]
     retry_policy: RetryPolicy
     interrupted: InterruptCheck
     on_count_mismatch: OnCountMismatch
     keep_alive_seconds: float = Timings.keep_alive
-    has_resent: bool = False
+    resent_at: float = -inf
+    late_copy_possible: bool = False
     _keeping_alive: Future[Response] | None = field(default=None, init=False)
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
     _noted_expiry = False
+    _expiry_read: datetime | None = field(default=None, init=False)
+    _warned_of_expiry = False
+    _warned_of_end = False
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long each wait, and the processing, may take."""
+        return self.retry_policy.retry_seconds
 
     @cached_property
     def grace(self) -> InterruptCheck:
@@ -82,19 +97,60 @@ class StagedSession:
         self.interrupted()
         if self._keeping_alive is not None and not self._keeping_alive.done():
             return
-        if self.client.session_silence(self.id) >= self.keep_alive_seconds:
+        if self.is_silent:
             call, once = Call(STATUS, self.id), self.retry_policy.once()
             # Only the request counts: its response may arrive late, and its failure ends no run.
             with suppress(ResourcesExhausted):
                 self._keeping_alive = in_background(lambda: self.client.request_raw(call, once))
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the last request was so long ago that the next one is due."""
+        return self.client.session_silence(self.id) >= self.keep_alive_seconds
+
+    def page_sent(self) -> None:
+        """Note that a page is sent, which moves the expiry."""
+        self._expiry_read = None
+
+    def read_expiry(self, *, all_accepted: bool) -> None:
+        """Read the status, as no page is due. Raises SessionEnded if the session accepts no more pages.
+
+        If it expired after `all_accepted`, it may still be applied unless more records come.
+        """
+        status = self._read_status(self.interrupted, self.retry_policy)
+        if status.state == "expired" and all_accepted:
+            if not self._warned_of_end:
+                log.warning("Session %s has expired: it accepts no more pages.", status.id)
+            self._warned_of_end = True
+        elif status.state != "active":
+            raise session_ended(status, "accepts no more pages")
+        expiry = parse_time(status.expires_at)
+        if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
+            log.warning(
+                "Reading the status does not extend the session's expiry: without a page it expires %s.",
+                with_time_left(status.expiry, self.client.known_server_time()),
+            )
+            self._warned_of_expiry = True
+        self._expiry_read = expiry
+
     def compare(self, status: SessionStatus) -> Comparison:
         """Compare Sprinto's counts with what was sent."""
         return compare_counts(self.sent, status.counts())
 
-    def tolerates(self, status: SessionStatus) -> bool:
-        """Whether the counts are as sent, or differ in a way that the user wants to apply."""
-        return self.compare(status) is Comparison.EQUAL or status.counts() == self._tolerated
+    def is_decided(self, status: SessionStatus, waited: float) -> bool:
+        """Whether the counts are as sent, or as the user wants to apply them; False if they may only lag.
+
+        A difference is final if counts are higher, or once lower ones have been `waited` for long enough.
+        Raises CountMismatch then, unless the user wants to apply anyway.
+        """
+        comparison = self.compare(status)
+        is_tolerated = status.state != "expired" and status.counts() == self._tolerated
+        if comparison is Comparison.EQUAL or is_tolerated:
+            return True
+        is_final = comparison is Comparison.DIFFERENT or waited >= self.client.timings.max_count_lag
+        if is_final:
+            self.report_mismatch(status)
+        return is_final
 
     def was_paused(self) -> bool:
         """Whether this process was paused since the last status read began."""
@@ -114,14 +170,16 @@ class StagedSession:
         self._heartbeat = Heartbeat(check)
         return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
-    def reconcile(self, quiet_seconds: float) -> SessionStatus:
+    def reconcile(self) -> SessionStatus:
         """Compare Sprinto's counts with what was sent, until they are equal or can no longer become so.
 
-        They must then stay equal for `quiet_seconds`: a late copy of a page that was sent again may still
-        arrive. Returns the decisive status. Raises CountMismatch unless the user wants to apply anyway, or
+        If a late copy of a page may still arrive, they must then stay equal for a while. Returns the decisive
+        status. Raises CountMismatch unless the user wants to apply anyway, or
         SessionEnded if the session can no longer be closed.
         """
-        began = time.monotonic()
+        began, quiet_seconds = time.monotonic(), 0.0
+        if self.late_copy_possible:
+            quiet_seconds = self.client.timings.quiet_period
         equal_since: float | None = None
         for seconds in self.client.timings.poll_intervals():
             # The status is that of some moment between `asked` and `now`.
@@ -130,17 +188,11 @@ class StagedSession:
             if not self.can_close(status):
                 raise session_ended(status, "can no longer be closed")
             now = time.monotonic()
-            comparison = self.compare(status)
-            if comparison is Comparison.EQUAL:
+            if self.compare(status) is Comparison.EQUAL:
                 equal_since = now if equal_since is None else equal_since
                 if not quiet_seconds or asked - equal_since >= quiet_seconds:
                     return status
-            elif (
-                comparison is Comparison.DIFFERENT
-                or equal_since is not None
-                or now - began >= self.client.timings.max_count_lag
-            ):
-                self.report_mismatch(status)
+            elif self.is_decided(status, now - began if equal_since is None else inf):
                 return status
             interruptible_sleep(seconds, self.check)
         raise AssertionError("the intervals never end")
@@ -153,12 +205,52 @@ class StagedSession:
         """
         if status.state != "expired":
             return status.state == "active"
-        if not is_known_latest(self.client, self.id, status, self.retry_policy, self._heartbeat):
+        if not self._is_known_latest(status):
             return False
         if not self._noted_expiry:
             log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
             self._noted_expiry = True
         return True
+
+    def _is_known_latest(self, status: SessionStatus) -> bool:
+        """Whether the log shows no later session, and does not lag behind the integration's last activity.
+
+        It is not documented what counts as activity: a time that moves with each read is that of our own
+        requests and is ignored. If there is no such time, the log alone decides.
+        """
+        client, check = self.client, self._heartbeat
+        began = time.monotonic()
+        seen: list[datetime] = []
+        busy = False
+        for seconds in client.timings.poll_intervals():
+            integration = interruptibly(lambda: client.integration_status(self.retry_policy), check)
+            events = recent_events(client, self.retry_policy, check)
+            if not is_latest(self.id, events):
+                return False
+            activity = parse_time(integration.last_activity_at)
+            if activity is None or any(activity <= known for known in self._known_times(status, events)):
+                return True
+            if not seen:
+                log.warning(
+                    "The integration's last activity was at %s, which the activity log does not show yet."
+                    " Reading it again.",
+                    iso(activity),
+                )
+            seen.append(activity)
+            busy = busy or integration.sessions.active != 0 or integration.sessions.processing != 0
+            if time.monotonic() - began >= client.timings.max_count_lag:
+                return not busy and moves_with_each_look(seen)
+            interruptible_sleep(seconds, check)
+        raise AssertionError("the intervals never end")
+
+    def _known_times(self, status: SessionStatus, events: list[dict[str, Any]]) -> list[datetime]:
+        """Times up to which no later session was active: the newest event, and this session's expiry.
+
+        An expiry in the future is ignored: the session has already expired.
+        """
+        expiry, now = parse_time(status.expires_at), self.client.known_server_time()
+        passed = expiry if expiry and now and expiry <= now else None
+        return [known for known in (newest_time(events), passed) if known]
 
     def require_closable(self, status: SessionStatus) -> None:
         """Raise SessionEnded if the session can no longer be closed, CountMismatch if its counts differ."""
@@ -179,7 +271,7 @@ class StagedSession:
             self._tolerated = status.counts()
             return
         # A page that was sent again may be staged twice, which may not happen to the next run.
-        temporary = self.has_resent and not session_outcome
+        temporary = self.resent_at > -inf and not session_outcome
         failure = errors.CountMismatch(what, temporary=temporary)
         failure.session_outcome = session_outcome
         raise failure

@@ -14,7 +14,6 @@ import socket
 import ssl
 import struct
 import time
-from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, parse_headers
 from typing import TYPE_CHECKING, Any, cast
@@ -148,7 +147,7 @@ class _TotalTimeoutConnection(_Connection):
             head = b""
 
     def getresponse(self) -> _Response:  # type: ignore[override] # as urllib3 declares it
-        self._limit_response(_TimeLimitedResponse)
+        self._limit_response(_FinalResponse)
         self._is_new = False
         try:
             response = super().getresponse()
@@ -168,28 +167,24 @@ class _TotalTimeoutConnection(_Connection):
         """
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
-    def _limit_response(self, kind: type[_TimeLimitedResponse]) -> None:
+    def _limit_response(self, kind: type[_FinalResponse]) -> None:
         # A proxy may have forwarded the request before its side of the connection ended.
-        may_be_stale = not self._is_new and self.proxy is None
+        until, may_be_stale = self._until, not self._is_new and self.proxy is None
+
+        def response(sock: Any, *args: Any, **kwargs: Any) -> HTTPResponse:  # noqa: ANN401 - http.client's own
+            made = kind(sock, *args, **kwargs)
+            made.fp = io.BufferedReader(_TimeLimitedReads(made.fp.detach(), sock, until, may_be_stale))
+            return made
+
         # http.client's hook for another response class, called once for each response.
-        response = partial(kind, until=self._until, may_be_stale=may_be_stale)
         self.response_class = cast("type[HTTPResponse]", response)
 
     def _deadline(self) -> float:
         return time.monotonic() + float(cast("float", self.timeout))
 
 
-class _TimeLimitedResponse(HTTPResponse):
-    def __init__(
-        self,
-        sock: Any,  # noqa: ANN401 - as for the reads below
-        *args: Any,  # noqa: ANN401 - http.client's own
-        until: float,
-        may_be_stale: bool,
-        **kwargs: Any,  # noqa: ANN401 - http.client's own
-    ) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimeLimitedReads(self.fp.detach(), sock, until, may_be_stale))
+class _FinalResponse(HTTPResponse):
+    """A response that is not informational."""
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client skips only 100, and takes any other 1xx (103 Early Hints) for the final response.
@@ -210,7 +205,7 @@ class ProxyResponseError(HTTPError):
         self.retry_after = retry_after
 
 
-class _ProxyResponse(_TimeLimitedResponse):
+class _ProxyResponse(_FinalResponse):
     """A proxy's response to CONNECT. Raises ProxyResponseError for a refusal."""
 
     def _read_status(self) -> tuple[str, int, str]:
