@@ -32,14 +32,14 @@ _MAX_LENGTH = 100_000
 _MAX_DIGITS = 4300
 """Of an integer that is converted to text (Python: sys.int_info).
 
-Expressions read no decimal with more: to convert or format the ten characters of `1e99999999` takes hours, in
-which nothing can interrupt it.
+Expressions read no decimal with more, on either side of its point: to convert or format the ten characters of
+`1e99999999` takes hours, in which nothing can interrupt it.
 """
 
 
 def is_too_long(number: Decimal) -> bool:
     """Whether no expression may read a decimal."""
-    return number.adjusted() > _MAX_DIGITS
+    return abs(number.adjusted()) >= _MAX_DIGITS
 
 
 def _decimal(text: str) -> Decimal:
