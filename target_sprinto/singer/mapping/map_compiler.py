@@ -269,7 +269,8 @@ def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> Custo
         stream_name=stream_map.stream_name,
         map_config=stream_map.map_config,
         faker_config=stream_map.faker_config,
-        raw_schema=stream_map.raw_schema,
+        # Not the stream's: each map keeps a copy, and none of these expressions needs it.
+        raw_schema={"properties": {}},
         key_properties=None,
         map_transform={**expressions, "__else__": None},
         flattening_options=None,
