@@ -64,16 +64,16 @@ def is_signed(key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool:
 
 
 def _load(path: Path, load: Callable[[bytes], object], hint: str) -> tuple[object, bool]:
-    if "\n" in str(path) or "-----BEGIN" in str(path):
-        raise ReceiptKeyUnusable(
-            "A key was given as text, where the name of its file is expected.",
-            "Save the key to a file that only you can read (chmod 600), and name that file.",
-        )
     try:
         content, is_private = private_files.read_secret(path)
         return load(content), is_private
     except OSError as problem:
-        raise _unusable(path, private_files.reason(problem)) from None
+        # The path is not shown: it may be the key itself, given by mistake.
+        raise ReceiptKeyUnusable(
+            f"The file of a receipt key cannot be read: {private_files.reason(problem)}.",
+            "`receipt_key_file` and `--public-key` name a file, and do not hold the key; `sprintoctl keygen`"
+            " makes a pair.",
+        ) from None
     except TypeError:
         # `cryptography` raises it for a key that needs a passphrase.
         raise _unusable(path, "it is encrypted, and passphrases are not supported") from None

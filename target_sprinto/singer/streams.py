@@ -101,10 +101,10 @@ class Streams(dict[str, Stream]):
         return {field for route in routes if route.entity_type == entity_type for field in route.sends}
 
     def _require_small(self, name: str, schema: bytes) -> None:
-        # A stream map that drops the other fields has no copy of the schema.
+        # Each stream map has a copy of the schema; one that keeps the other fields makes a schema of it too.
         rules = rules_of(self._target.stream_maps, name)
-        copies = sum(not rule.drops_others for rule in rules)
-        self._memory[name] = schema_limits.memory_of(schema) * max(1, copies)
+        copies = sum(1 / 8 if rule.drops_others else 1 for rule in rules)
+        self._memory[name] = round(schema_limits.memory_of(schema) * max(1, copies))
         hint = "Select fewer streams or fields in the tap's catalog."
         if len(schema) > MAX_BYTES:
             raise InvalidSchema(
@@ -112,9 +112,10 @@ class Streams(dict[str, Stream]):
                 hint,
             )
         if sum(self._memory.values()) > schema_limits.MAX_MEMORY:
-            by_maps = f' Or set `"__else__": null` in its {copies} stream maps.' if copies > 1 else ""
+            by_maps = ' Or use fewer stream maps, with `"__else__": null`.' if copies > 1 else ""
             raise InvalidSchema(
-                f"with stream {quoted(name)} the schemas of this run have more than some 30,000 fields.",
+                f"with stream {quoted(name)} the schemas of this run take more than"
+                f" {schema_limits.MAX_MEMORY // 1_000_000} MB of memory.",
                 hint + by_maps,
             )
 

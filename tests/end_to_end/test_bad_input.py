@@ -246,6 +246,26 @@ def test_an_expression_reads_no_number_of_a_billion_digits(door: FrontDoor, expr
     assert "too many digits for the expression that reads it, in field 'x'" in finished.error
 
 
+@pytest.mark.parametrize(
+    ("expression", "number"),
+    [
+        ("int(record.get(config['read']))", "1e99999999"),
+        ("f'{x:f}'", "1e-99999999"),
+        ("int(x)", "1e4300"),
+    ],
+    ids=["a field named in the settings", "a tiny number", "the first too long"],
+)
+def test_no_other_expression_reads_a_number_with_too_many_digits(
+    door: FrontDoor, expression: str, number: str
+) -> None:
+    schema = SCHEMA | {"schema": {"properties": {"id": {}, "x": {}}}}
+    maps = {"people": {"id": "id", "n": expression, "__else__": None}}
+    line = raw(RECORD % f'{{"id":1,"x":{number}}}')
+    finished = door.run([schema, line, STATE], stream_maps=maps, stream_map_config={"read": "x"})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "too many digits for the expression that reads it, in field 'x'" in finished.error
+
+
 @pytest.mark.parametrize("ref", ["#/definitions/nowhere", "#nowhere"])
 def test_a_schema_with_an_unresolvable_reference_is_reported(door: FrontDoor, ref: str) -> None:
     finished = door.run([SCHEMA | {"schema": {"properties": {"id": {"$ref": ref}}}}, record(1), STATE])

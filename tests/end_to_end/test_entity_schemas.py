@@ -108,6 +108,19 @@ def test_key_properties_must_match_the_entity_type(door: FrontDoor) -> None:
     assert run(door, [FIELDS | {"key_properties": []}, *people(3)[1:]]).code == 0
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["of the entity type", "of the stream"])
+def test_ordinary_patterns_check_a_record_of_20_kb(door: FrontDoor, *, own: bool) -> None:
+    rules = {f"code{n}": {"type": "string", "pattern": "^[A-Z]-[0-9]+$"} for n in range(12)}
+    schema = {"type": "object", "properties": {"id": {}, "name": {}, **rules}}
+    unchecked: dict[str, Any] = {"properties": {name: {} for name in schema["properties"]}}
+    stream = SCHEMA | {"schema": unchecked if own else schema}
+    schemas = {"Person": {"schema": schema}} if own else None
+    finished = run(door, [stream, record(1, name="n" * 20_000, code1="A-1"), STATE], schemas)
+    assert finished.code == 0, finished.stderr
+    bad = run(door, [stream, record(1, name="n" * 20_000, code1="A"), STATE], schemas)
+    assert "field 'code1' violates the rule 'pattern'" in bad.error
+
+
 @pytest.mark.parametrize("how", ["file", "environment", "file named in the environment"])
 def test_schemas_may_come_from_a_file_or_the_environment(door: FrontDoor, how: str) -> None:
     text = json.dumps(PERSON)
@@ -135,7 +148,15 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
         ("nowhere.json", "the file 'nowhere.json' of `entity_schemas`: No such file or directory"),
         ({"Person": {"key": "id"}}, "`entity_schemas.Person` must be"),
         ({"Person": {"schema": {"type": "nonsense"}}}, "`entity_schemas.Person` must be"),
-        ({"Person": {"schema": {"$ref": "https://example.com/x"}}}, "`entity_schemas.Person` must be"),
+        (
+            {"Person": {"schema": {"$ref": "https://example.com/x"}}},
+            "`entity_schemas.Person` cannot be used: a `$ref` refers to another document",
+        ),
+        ({"Person": {"schema": {"$id": 5}}}, "`entity_schemas.Person` cannot be used: an `$id` in it is not"),
+        (
+            {"Person": {"schema": {"properties": {f"f{n}": {} for n in range(20_000)}}}},
+            "`entity_schemas.Person` cannot be used: it has more than 20,000 subschemas",
+        ),
         ({"Person": RULES | {"required": ["id"]}}, "`entity_schemas.Person` must be"),
         ('{"Person": ', "`entity_schemas` is not a JSON object"),
         (5, "`entity_schemas` must be string or object"),

@@ -10,7 +10,7 @@ import jsonschema_rs
 import pytest
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.singer.schemas.validation import BACKTRACKING, CompiledSchema, RecordValidator
+from target_sprinto.singer.schemas.validation import CompiledSchema, RecordValidator
 
 
 def of_a(rules: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_alternating_streams_compile_their_alternatives_once() -> None:
         return jsonschema_rs.validator_for(schema)
 
     schemas = [of_a({"anyOf": [{"type": "null"}, {"minimum": number}]}) for number in range(2)]
-    streams = [CompiledSchema(one, compiler, BACKTRACKING) for one in schemas]
+    streams = [CompiledSchema(one, compiler) for one in schemas]
     for _ in range(3):
         assert all(stream.first({"a": -1}) for stream in streams)
     assert len(compiled) == 2 * len(schemas)

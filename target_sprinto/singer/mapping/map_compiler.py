@@ -32,14 +32,14 @@ _MAX_LENGTH = 100_000
 _MAX_DIGITS = 4300
 """Of an integer that is converted to text (Python: sys.int_info).
 
-Expressions read no decimal with more: to convert or format the ten characters of `1e99999999` takes hours, in
-which nothing can interrupt it.
+Expressions read no decimal with more, on either side of its point: to convert or format the ten characters of
+`1e99999999` takes hours, in which nothing can interrupt it.
 """
 
 
 def is_too_long(number: Decimal) -> bool:
     """Whether no expression may read a decimal."""
-    return number.adjusted() > _MAX_DIGITS
+    return abs(number.adjusted()) >= _MAX_DIGITS
 
 
 def _decimal(text: str) -> Decimal:
@@ -269,7 +269,8 @@ def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> Custo
         stream_name=stream_map.stream_name,
         map_config=stream_map.map_config,
         faker_config=stream_map.faker_config,
-        raw_schema=stream_map.raw_schema,
+        # Not the stream's: each map keeps a copy, and none of these expressions needs it.
+        raw_schema={"properties": {}},
         key_properties=None,
         map_transform={**expressions, "__else__": None},
         flattening_options=None,

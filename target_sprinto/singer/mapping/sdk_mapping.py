@@ -6,7 +6,7 @@ import ast
 import contextlib
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,7 @@ from singer_sdk.mapper import CustomStreamMap, StreamMap
 from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.input.messages import decode_parts
-from target_sprinto.singer.mapping.map_compiler import field_of_record, is_too_long, map_of
+from target_sprinto.singer.mapping.map_compiler import field_of_record, fields_read, is_too_long, map_of
 from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, read_by
 
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
@@ -64,8 +64,9 @@ class SdkMapping:
         copied = {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
         self._copied = copied
         """By target field: the field that it copies, if the record has that; None if it copies no field."""
-        self._operands = read_by({one: text for one, text in rule.expressions.items() if not copied.get(one)})
-        """The fields that the filter reads, or an expression that is more than a copy."""
+        computed = {one: text for one, text in rule.expressions.items() if not copied.get(one)}
+        self._operands = _fields_read(computed)
+        """The fields that the filter reads, or an expression that is more than a copy; None for any."""
         self._objects = _flattened_objects(stream_map)
 
     def map(self, record: dict[str, Any], raw: bytes) -> dict[str, Any] | None:
@@ -109,7 +110,7 @@ class SdkMapping:
             ) from None
 
     def _require_usable(self, record: dict[str, Any]) -> None:
-        for field in record.keys() & self._operands:
+        for field in record if self._operands is None else record.keys() & self._operands:
             if _has_long_number(record[field]):
                 raise InvalidRecord(
                     f"a record of stream {self._stream} has a number with too many digits for the expression"
@@ -162,6 +163,16 @@ class SdkMapping:
                 except Exception:  # noqa: BLE001 - the same failure as before
                     return f"field {quoted(target)} = {shown(expression)!r}"
         return ""
+
+
+def _fields_read(expressions: Mapping[str, str]) -> set[object] | None:
+    try:
+        for text in expressions.values():
+            fields_read(text)
+    except ValueError:
+        # A name is computed, or the record is read as a whole.
+        return None
+    return read_by(expressions)
 
 
 def _has_long_number(value: object) -> bool:

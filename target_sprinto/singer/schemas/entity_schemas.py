@@ -17,7 +17,7 @@ from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
 from target_sprinto.singer.schemas.schema_limits import TooCostly
 from target_sprinto.singer.schemas.schema_parts import properties_of
-from target_sprinto.singer.schemas.validation import BACKTRACKING, CompiledSchema, SchemaError
+from target_sprinto.singer.schemas.validation import CompiledSchema, SchemaError
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
@@ -53,13 +53,12 @@ class EntitySchema:
     def __init__(self, entity_type: str, rules: object) -> None:
         try:
             given = msgspec.convert(rules, _Rules)
-            self._compiled = CompiledSchema(
-                given.schema, jsonschema_rs.validator_for, BACKTRACKING, formats=True
-            )
-        except (ValueError, TooCostly):
+            self._compiled = CompiledSchema(given.schema, jsonschema_rs.validator_for, formats=True)
+        except TooCostly as problem:
+            raise SettingsError(f"`entity_schemas.{shown(entity_type)}` cannot be used: {problem}") from None
+        except ValueError:
             raise SettingsError(
-                f"`entity_schemas.{shown(entity_type)}` must be"
-                ' {"key": [field], "schema": {JSON Schema}}, without references to other documents'
+                f'`entity_schemas.{shown(entity_type)}` must be {{"key": [field], "schema": {{JSON Schema}}}}'
             ) from None
         self.entity_type = entity_type
         self.schema, self.key = given.schema, given.key

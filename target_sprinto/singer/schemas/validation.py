@@ -36,7 +36,7 @@ _MAX_SUBSCHEMAS = 5_000
 """Of a schema that is compiled a second time: about 1,500 fields with two alternatives each."""
 
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=PATTERN_BYTES)
-BACKTRACKING = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACK_LIMIT, size_limit=PATTERN_BYTES)
+_BACKTRACKING = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACK_LIMIT, size_limit=PATTERN_BYTES)
 _ALTERNATIVES = ("anyOf", "oneOf")
 _UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
 _VALUES = ("enum", "const")
@@ -53,23 +53,22 @@ class SchemaError(NamedTuple):
 
 
 class CompiledSchema:
-    """A schema, compiled by one of the library's drafts. `patterns` are its options for regular expressions.
-
-    Raises TooCostly, or ValueError for an invalid schema.
-    """
+    """A schema, compiled by one of the library's drafts. Raises TooCostly, or ValueError if it is invalid."""
 
     def __init__(
-        self,
-        schema: dict[str, Any],
-        draft: Callable[..., jsonschema_rs.Validator],
-        patterns: jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions,
-        *,
-        formats: bool = False,
+        self, schema: dict[str, Any], draft: Callable[..., jsonschema_rs.Validator], *, formats: bool = False
     ) -> None:
         self.schema = schema
-        self.cost = cost_of(schema, backtracking=patterns is BACKTRACKING)
-        self.compile = partial(draft, validate_formats=formats, offline=True, pattern_options=patterns)
-        self.compiled = self.compile(schema)
+        compile_by = partial(draft, validate_formats=formats, offline=True)
+        self.cost = cost_of(schema, backtracking=False)
+        self.compile = partial(compile_by, pattern_options=_PATTERNS)
+        try:
+            self.compiled = self.compile(schema)
+        except ValueError:
+            # It may have look-around or backreferences.
+            self.cost = cost_of(schema, backtracking=True)
+            self.compile = partial(compile_by, pattern_options=_BACKTRACKING)
+            self.compiled = self.compile(schema)
         self.is_valid = self.compiled.is_valid
         self.allows = self.cost.allows
         """Whether a record, given as JSON, may be validated within the limits."""
@@ -162,18 +161,17 @@ def _compile(stream: str, schema: dict[str, Any]) -> CompiledSchema:
         jsonschema_rs.validator_for,
         jsonschema_rs.Draft7Validator if "$schema" in schema else jsonschema_rs.Draft4Validator,
     )
-    for patterns in (_PATTERNS, BACKTRACKING):
-        for draft in drafts:
-            try:
-                return CompiledSchema(schema, draft, patterns)
-            except TooCostly as problem:
-                raise InvalidSchema(
-                    f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _HINT
-                ) from None
-            except jsonschema_rs.ValidationError as problem:
-                where = where or _place(problem.instance_path)
-            except ValueError:
-                continue
+    for draft in drafts:
+        try:
+            return CompiledSchema(schema, draft)
+        except TooCostly as problem:
+            raise InvalidSchema(
+                f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _HINT
+            ) from None
+        except jsonschema_rs.ValidationError as problem:
+            where = where or _place(problem.instance_path)
+        except ValueError:
+            continue
     raise InvalidSchema(
         f"the schema of stream {quoted(stream)} is not a JSON Schema that can be used"
         f"{f', in {quoted(where)}' if where else ''}.",
