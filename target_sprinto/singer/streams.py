@@ -27,6 +27,7 @@ from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.mapping.map_check import (
     doubts,
     require_entity,
+    require_exact_comparisons,
     require_known_names,
     require_map,
 )
@@ -186,6 +187,7 @@ class Streams(dict[str, Stream]):
         schema = stream_map.transformed_schema
         if rule is not None and isinstance(stream_map, CustomStreamMap):
             require_known_names(rule, tap_stream, fields, stream_map.functions)
+            require_exact_comparisons(rule, tap_stream, fields)
             for name, doubt in doubts(rule, tap_stream, fields):
                 if (tap_stream, name) not in self._doubted:
                     self._doubted.add((tap_stream, name))

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from target_sprinto.errors import MapFailed
-from target_sprinto.push.text import in_json, listed, quoted
+from target_sprinto.push.text import in_json, listed, quoted, short
 from target_sprinto.similar_names import by_nearness, nearest_first
 from target_sprinto.singer.input.messages import DELETED_AT
+from target_sprinto.singer.mapping.map_comparisons import inexact_comparisons
 from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
     MapRule,
@@ -25,7 +26,7 @@ from target_sprinto.singer.mapping.map_rules import (
     step_of,
     text_of,
 )
-from target_sprinto.singer.mapping.map_schema import read_at
+from target_sprinto.singer.mapping.map_schema import may_be_null, read_at
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
@@ -136,6 +137,18 @@ def require_known_names(
             )
 
 
+def require_exact_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
+    """Raise MapFailed if the rule compares a number that may be a decimal with a float."""
+    for target, expression in rule.expressions.items():
+        for found in inexact_comparisons(expression, fields):
+            raise MapFailed(
+                f"the stream map of stream {quoted(stream)} compares {quoted(short(found.decimal))} with"
+                f" {quoted(short(found.number))} for {_place(target)}: a float, which differs slightly from"
+                " the decimal of the same digits.",
+                _as_typed(f"Write `{found.corrected}`.", "Convert the decimal: `float(x) < 8.3`."),
+            )
+
+
 def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, MapFailed]]:
     """Rules that may be correct but probably are not, each with the name in question.
 
@@ -179,8 +192,7 @@ def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
             continue
         match node:
             case ast.Call(ast.Name("str"), [read], []) | ast.FormattedValue(read):
-                by_get = isinstance(read, ast.Call) and step_of(read) is not None and len(read.args) == 1
-                if by_get or "null" in types_of(read_at(read, fields)):
+                if may_be_null(read, fields):
                     return ast.unparse(read)
     return None
 
