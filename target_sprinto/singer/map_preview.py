@@ -43,7 +43,7 @@ class PreviewRun(OfflineRun):
 
     def begin(self, settings: Settings) -> None:
         """Build pages and check records by the settings, without a comparison with the last applied run."""
-        self._builder = PageBuilder(settings.page_size)
+        self._builder = PageBuilder(settings.page_size, pages_in_flight=settings.max_parallel_pages)
         known = {name: replace(one, max_shrink_percent=None) for name, one in settings.expect.items()}
         self.expectations = Expectations(known, {})
         self._checked = self.expectations.before(self._add)

@@ -87,7 +87,7 @@ class SprintoSink(BatchSink):
         key = self.intake.key(self.entity_type, record)
         try:
             self._require_valid(record, body)
-        except (InvalidRecord, MissingKeyProperty) as problem:
+        except InvalidRecord as problem:
             self.intake.reject(problem, source, self.entity_type, key)
         else:
             self.add_valid(body, source, key)
@@ -131,6 +131,8 @@ class SprintoSink(BatchSink):
                     " `__key_properties__` in the stream map."
                     if renamed and self.config.get("flattening_enabled")
                     else "Fix the tap; or set `__key_properties__` in the stream map to other fields.",
+                    field=name,
+                    issue="is missing",
                 )
 
     def finish_count(self) -> None:

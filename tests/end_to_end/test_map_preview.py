@@ -93,6 +93,14 @@ def bytes_of(messages: list[Any]) -> str:
     return f"{sum(len(json.dumps(page, separators=(',', ':'))) for page in pages):,}"
 
 
+def test_a_preview_counts_the_pages_of_a_parallel_run(door: FrontDoor) -> None:
+    settings = {"max_parallel_pages": 8, "page_size": 10}
+    found = json.loads(preview(door, GOOD, "--json", **settings).stdout)
+    online = {name: value for name, value in SETTINGS.items() if value is not None}
+    assert door.run(GOOD, **online, **settings).code == 0
+    assert found["pages"] == len(door.pages())
+
+
 def test_problems_are_grouped_and_the_preview_fails(door: FrontDoor) -> None:
     finished = preview(door, BAD, "-n", "0")
     assert finished.code == 1
