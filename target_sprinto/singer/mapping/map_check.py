@@ -14,7 +14,7 @@ from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, listed, quoted, short
 from target_sprinto.similar_names import by_nearness, nearest_first
 from target_sprinto.singer.input.messages import DELETED_AT
-from target_sprinto.singer.mapping.map_comparisons import inexact_comparisons
+from target_sprinto.singer.mapping.map_pitfalls import inexact_comparisons, null_as_text, text_as_bool
 from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
     MapRule,
@@ -26,7 +26,7 @@ from target_sprinto.singer.mapping.map_rules import (
     step_of,
     text_of,
 )
-from target_sprinto.singer.mapping.map_schema import may_be_null, read_at
+from target_sprinto.singer.mapping.map_schema import read_at
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
@@ -165,7 +165,16 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             ),
         )
     for target, expression in rule.expressions.items():
-        if (null := _null_as_text(expression, fields)) is not None:
+        if (text := text_as_bool(expression, fields)) is not None:
+            yield (
+                target,
+                MapFailed(
+                    f"the stream map of stream {quoted(stream)} makes true for {_place(target)} of every"
+                    f" text in {quoted(text)} but an empty one, even of 'false'.",
+                    f"Write `{_truth_of('x', may_be_null=True)}`.",
+                ),
+            )
+        if (null := null_as_text(expression, fields)) is not None:
             yield (
                 target,
                 MapFailed(
@@ -177,24 +186,6 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
         for missing in _missing_parts(expression, fields):
             if missing.by_get and missing.name != DELETED_AT:
                 yield missing.name, _no_such_field(stream, target, missing)
-
-
-def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
-    """What `str` or an f-string reads although it may be null; None if there is a condition."""
-    nodes = nodes_of(expression)
-    if any(isinstance(node, ast.IfExp) for node in nodes):
-        return None
-    # As in `x and str(x)`; but in `x or str(x)` it is evaluated if `x` is null.
-    ands = [node for node in nodes if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And)]
-    conditional = {part for node in ands for value in node.values[1:] for part in ast.walk(value)}
-    for node in nodes:
-        if node in conditional:
-            continue
-        match node:
-            case ast.Call(ast.Name("str"), [read], []) | ast.FormattedValue(read):
-                if may_be_null(read, fields):
-                    return ast.unparse(read)
-    return None
 
 
 def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its map
@@ -222,7 +213,8 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         source = rules.get(field) or field
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
-            converted = text_of(reading(source), may_be_null="null" in found)
+            convert = _truth_of if "string" in found and "string" not in wanted else text_of
+            converted = convert(reading(source), may_be_null="null" in found)
             advice = _as_typed(
                 f'Convert it in the stream map: "{converted}".', "Convert it in the stream map."
             )
@@ -231,7 +223,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
                 f" {_list(wanted)} (`entity_schemas`).",
-                advice if "string" in wanted else "Map another field.",
+                advice if wanted & {"string", "boolean"} else "Map another field.",
             )
     for field in entity.required:
         if field not in sent and (fields or rule):
@@ -251,6 +243,11 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
                 f"Write {named} in its stream map, or correct `key`.", "Correct the one that is wrong."
             ),
         )
+
+
+def _truth_of(expression: str, *, may_be_null: bool) -> str:
+    """An expression that converts another one's text to a boolean, and keeps null."""
+    return f"{expression} == 'true'" + (f" if {expression} is not None else None" if may_be_null else "")
 
 
 def _no_such_field(stream: str, target: str, missing: _Missing) -> MapFailed:

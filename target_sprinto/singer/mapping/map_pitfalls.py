@@ -1,8 +1,4 @@
-"""Finds comparisons of decimals with floats in a stream map, whose results are wrong. Pure.
-
-A record's number with a fraction is an exact decimal, and 8.3 in an expression a float that is slightly more:
-`score < 8.3` is true for a score of 8.3.
-"""
+"""Finds expressions in a stream map that succeed, and whose results are probably wrong. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +27,11 @@ class InexactComparison(NamedTuple):
 
 
 def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[InexactComparison]:
-    """The comparisons of a decimal with a float; `fields` is ``{field: JSON Schema}``."""
+    """The comparisons of a decimal with a float; `fields` is ``{field: JSON Schema}``.
+
+    A record's number with a fraction is an exact decimal, and 8.3 in an expression a float that is slightly
+    more: `score < 8.3` is true for a score of 8.3.
+    """
     for node in nodes_of(expression):
         if isinstance(node, ast.Compare):
             operands = [node.left, *node.comparators]
@@ -80,3 +80,35 @@ def _parts(node: ast.expr) -> list[ast.expr]:
         case ast.BoolOp(_, parts) | ast.List(parts) | ast.Tuple(parts) | ast.Set(parts):
             return parts
     return []
+
+
+def null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
+    """What `str` or formatting reads although it may be null; None if there is a condition."""
+    nodes = nodes_of(expression)
+    if any(isinstance(node, ast.IfExp) for node in nodes):
+        return None
+    # As in `x and str(x)`; but in `x or str(x)` it is evaluated if `x` is null.
+    ands = [node for node in nodes if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And)]
+    conditional = {part for node in ands for value in node.values[1:] for part in ast.walk(value)}
+    for node in nodes:
+        if node in conditional:
+            continue
+        match node:
+            case (
+                ast.Call(ast.Name("str"), [read], [])
+                | ast.FormattedValue(read)
+                | ast.BinOp(ast.Constant(str()), ast.Mod(), read)
+            ):
+                for part in read.elts if isinstance(read, ast.Tuple) else [read]:
+                    if may_be_null(part, fields):
+                        return ast.unparse(part)
+    return None
+
+
+def text_as_bool(expression: str, fields: Mapping[str, Any]) -> str | None:
+    """The text that `bool` reads, if any: every text but an empty one is true."""
+    for node in nodes_of(expression):
+        match node:
+            case ast.Call(ast.Name("bool"), [read], []) if "string" in types_of(read_at(read, fields)):
+                return ast.unparse(read)
+    return None
