@@ -68,8 +68,10 @@ class SprintoSink(BatchSink):
             self.intake.reject(problem, self._source(context), self.entity_type)
             return
         except (TypeError, ValueError):
+            names = [quoted(name) for name, value in record.items() if not _is_json(value)]
             raise MapFailed(
-                f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON.",
+                f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON"
+                f"{f' for field {names[0]}' if names else ''}.",
                 _HINT,
             ) from None
         source = self._source(context, body)
@@ -143,3 +145,12 @@ class SprintoSink(BatchSink):
     def _report_count(self) -> None:
         self.record_counter_metric.increment(self._counted)
         self._counted = 0
+
+
+def _is_json(value: object) -> bool:
+    try:
+        is_finite(value)
+        decode_value(encode(value))
+    except (TypeError, ValueError):
+        return False
+    return True
