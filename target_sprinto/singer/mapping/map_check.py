@@ -7,6 +7,7 @@ missing name, the nearest names, and the likely cause.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,8 @@ _ONE_EXPRESSION = "Write it on one line; or put parentheses around its lines, or
 _CONDITION = "Correct it. A comparison has two `=`, as in `status == 'ACTIVE'`."
 _NULL = "`get` returns null where it is missing: correct the name, unless the tap may leave the field out."
 _PYTHON = {"true": "True", "false": "False", "null": "None", "none": "None"}
+_EXAMPLES = "Correct it: `record['Work Email']` reads a field, `a + ' ' + b` joins two, `'x'` is a constant."
+_OPERATORS = re.compile(r"[|?=<>+*%$!]")
 _LONGEST_HINT = 130
 _LONGEST_KEYS = 60
 
@@ -69,13 +72,17 @@ def _expression_hint(target: str, expression: str, fields: Iterable[str]) -> str
     """The hint for text that is not an expression, or that names no field."""
     text = expression.strip()
     if text in fields:
-        return _as_typed(f"Write `{reading(text)}`.", "Read the field by `record['x']`.")
+        return _as_typed(f"Write `{reading(text)}`.", _EXAMPLES)
+    odd = [name for name in fields if reading(name) != name]
+    if read := [name for name in odd if re.search(rf"(record\.|\[){re.escape(name)}(?!\w)", text)]:
+        return _as_typed(f"Read the field by `{reading(max(read, key=len))}`.", _EXAMPLES)
     if "\n" in text or ";" in text:
         return _ONE_EXPRESSION
     if target == "__filter__":
         return _CONDITION
-    is_plain = {"'", '"', "\\"}.isdisjoint(text)
-    return _as_typed(_CONSTANT.format(f"'{text}'"), "Correct it.") if is_plain else "Correct it."
+    names_field = not {"record", *fields}.isdisjoint(re.findall(r"\w+", text))
+    is_constant = {"'", '"', "\\"}.isdisjoint(text) and not names_field and not _OPERATORS.search(text)
+    return _as_typed(_CONSTANT.format(f"'{text}'"), _EXAMPLES) if is_constant else _EXAMPLES
 
 
 def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequence[str] | None) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -80,6 +81,8 @@ def map_record(
             cause, hint = f"{shown(null)} is null", _NULL
         elif isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
             cause = f"{quoted(missing)} is missing"
+            if f"datetime.{missing}" in str(getattr(raised, "expression", "")) and hasattr(datetime, missing):
+                hint = f"Write `datetime.datetime.{missing}`: `datetime` is Python's module."
         raise MapFailed(
             f"the stream map of stream {quoted(stream_map.stream_alias)} failed on a record:"
             f" {f'{failing} ({cause})' if failing else cause}.",
