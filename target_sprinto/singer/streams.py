@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
@@ -22,6 +23,7 @@ from target_sprinto.errors import (
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
+from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer.input.messages import decode_object
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.mapping.map_check import (
@@ -201,8 +203,21 @@ class Streams(dict[str, Stream]):
         sink = cast("SprintoSink", self.get_sink(stream, schema=schema, key_properties=keys))
         self.fields.add(entity_type, stream, schema)
         if sink.entity is not None:
-            require_entity(sink.entity, tap_stream, rule, fields, list(schema["properties"]), keys or ())
+            sent = list(schema["properties"])
+            with self._advising(tap_stream, rule):
+                require_entity(sink.entity, tap_stream, rule, fields, sent, keys or ())
         return Route(stream_map, rule, sink, list(fields))
+
+    @contextmanager
+    def _advising(self, tap_stream: str, rule: MapRule | None) -> Iterator[None]:
+        """Blame the names in `stream_maps` for an error about a stream that none of them matches."""
+        try:
+            yield
+        except MapFailed as failure:
+            if rule is None and (named := self.stream_maps.keys() - {"__else__"}):
+                nearest = nearest_first(tap_stream, named, most=3)
+                failure.advise(f"No entry of `stream_maps` is for this stream{nearest}: add or correct it.")
+            raise
 
 
 def _decoded(name: str, schema: bytes) -> dict[str, Any]:

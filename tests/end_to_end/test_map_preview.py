@@ -275,6 +275,13 @@ def test_an_unknown_optional_field_causes_a_warning(door: FrontDoor) -> None:
     assert "Null in every record: leader" in finished.stdout
 
 
+def test_a_preview_warns_of_a_misspelled_stream_as_a_run_does(door: FrontDoor) -> None:
+    misspelled = {"stream_maps": {"peoples": {"id": "str(id)"}}, "entity_types": {"*": "Person"}}
+    finished = preview(door, GOOD, "-n", "0", entity_schemas=None, **misspelled)
+    assert finished.code == 0
+    assert "`stream_maps` names 'peoples', which the tap did not send, but not 'people'" in finished.stderr
+
+
 def test_a_preview_reads_from_a_pipe(door: FrontDoor) -> None:
     config = door.config(**SETTINGS)
     words = ["map", "preview", "--input", "-", "--config", str(config)]
