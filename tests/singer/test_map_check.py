@@ -76,6 +76,21 @@ def test_a_hint_shows_what_to_write(expression: str, suggested: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("string", "Convert it in the stream map: \"name == 'true'\"."),
+        ("integer", "Map another field."),
+        ("array", "Map another field."),
+    ],
+)
+def test_only_text_is_converted_to_a_boolean(kind: str, hint: str) -> None:
+    entity = EntitySchema("T", {"schema": {"properties": {"name": {"type": "boolean"}}}})
+    with pytest.raises(MapFailed) as caught:
+        require_entity(entity, "people", None, {"name": {"type": kind}}, ["name"], [])
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
     ("expression", "suggested"),
     [
         ("active = True", "two `=`"),

@@ -220,8 +220,8 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         source = rules.get(field) or field
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
-            convert = _truth_of if "string" in found and "string" not in wanted else text_of
-            converted = convert(reading(source), may_be_null="null" in found)
+            is_truth = "string" in found and "boolean" in wanted
+            converted = (_truth_of if is_truth else text_of)(reading(source), may_be_null="null" in found)
             advice = _as_typed(
                 f'Convert it in the stream map: "{converted}".', "Convert it in the stream map."
             )
@@ -230,7 +230,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
                 f" {_list(wanted)} (`entity_schemas`).",
-                advice if wanted & {"string", "boolean"} else "Map another field.",
+                advice if is_truth or "string" in wanted else "Map another field.",
             )
     for field in entity.required:
         if field not in sent and (fields or rule):

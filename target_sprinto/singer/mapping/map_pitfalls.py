@@ -33,19 +33,21 @@ def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[
     more: `score < 8.3` is true for a score of 8.3.
     """
     for node in nodes_of(expression):
-        if isinstance(node, ast.Compare):
-            operands = [node.left, *node.comparators]
-            for left, operator, right in zip(operands, node.ops, operands[1:], strict=False):
-                for decimal, number in ((left, right), (right, left)):
-                    if _is_float(number) and not _is_never_decimal(decimal, fields):
-                        read = ast.unparse(decimal)
-                        of_items = decimal is right and isinstance(operator, ast.In | ast.NotIn)
-                        exact = ast.Name(f"[float(x) for x in {read}]" if of_items else f"float({read})")
-                        sides = (exact, right) if decimal is left else (left, exact)
-                        corrected = ast.unparse(ast.Compare(sides[0], [operator], [sides[1]]))
-                        guard = _OF_NULL.get(type(operator)) if may_be_null(decimal, fields) else None
-                        corrected = f"({read} {guard} {corrected})" if guard else corrected
-                        yield InexactComparison(read, ast.unparse(number), corrected)
+        if not isinstance(node, ast.Compare):
+            continue
+        operands = [node.left, *node.comparators]
+        for left, operator, right in zip(operands, node.ops, operands[1:], strict=False):
+            for decimal, number in ((left, right), (right, left)):
+                if not _is_float(number) or _is_never_decimal(decimal, fields):
+                    continue
+                read = ast.unparse(decimal)
+                of_items = decimal is right and isinstance(operator, ast.In | ast.NotIn)
+                converted = ast.Name(f"[float(x) for x in {read}]" if of_items else f"float({read})")
+                sides = (converted, right) if decimal is left else (left, converted)
+                corrected = ast.unparse(ast.Compare(sides[0], [operator], [sides[1]]))
+                guard = _OF_NULL.get(type(operator)) if may_be_null(decimal, fields) else None
+                corrected = f"({read} {guard} {corrected})" if guard else corrected
+                yield InexactComparison(read, ast.unparse(number), corrected)
 
 
 def _is_float(node: ast.expr) -> bool:
