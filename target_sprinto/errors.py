@@ -88,7 +88,7 @@ class EntityMismatch(InvalidRecord, code="entity-schema"):
         self.problems = tuple(problems)
 
 
-class MissingKeyProperty(InputError, sdk.MissingKeyPropertiesError, code="missing-key-property"):
+class MissingKeyProperty(InvalidRecord, sdk.MissingKeyPropertiesError, code="missing-key-property"):
     """A record without one of its stream's key properties."""
 
 

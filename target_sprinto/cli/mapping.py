@@ -167,7 +167,7 @@ def preview(  # noqa: PLR0913 - one parameter for each option, which click hands
     try:
         target.process_lines(interruptible_reader(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
         run.finish()
-        target.streams.arrivals.require_named()
+        target.streams.require_named(complete=True)
         run.expectations.require_unique_fields(target.streams.fields_of)
         if target.rejects is not None:
             map_preview.verdict(target.settings, run, target.rejects)

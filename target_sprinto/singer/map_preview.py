@@ -41,7 +41,7 @@ class PreviewRun(OfflineRun):
 
     def begin(self, settings: Settings) -> None:
         """Build pages and check records by the settings, without a comparison with the last applied run."""
-        self._builder = PageBuilder(settings.page_size)
+        self._builder = PageBuilder(settings.page_size, pages_in_flight=settings.max_parallel_pages)
         self.expectations = Expectations(settings.expect)
         self._checked = self.expectations.before(self._add)
 

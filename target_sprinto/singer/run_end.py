@@ -20,7 +20,7 @@ from target_sprinto.errors import (
     explained,
 )
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import Interrupted, NotDiscarded, SprintoError
+from target_sprinto.push.errors import Interrupted, NotDiscarded, SprintoError, TooFewRecords
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
 from target_sprinto.push.run.result import RunOutcome, RunResult
@@ -36,6 +36,7 @@ from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.rejects.problem_groups import grouped
 from target_sprinto.singer.rejects.rejected_records import Rejected
 from target_sprinto.singer.rejects.response_file import ResponseFile
+from target_sprinto.singer.settings.settings import OnInvalidRecord
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state.output import write_state
 
@@ -45,7 +46,7 @@ _LAST_LINE_SECONDS = 0.7
 """For what is still to be written to stderr when a failed run has taken all of its time to end."""
 
 
-_AFTER_DRY_RUN = (TooManyRejects, NothingAccepted, NotDiscarded)
+_AFTER_DRY_RUN = (TooManyRejects, TooFewRecords, NothingAccepted, NotDiscarded)
 """Errors after which a dry run still lists the records that would be rejected."""
 
 
@@ -234,10 +235,12 @@ class RunEnd:
         self._log_skipped()
         if rejected := self._would_be_rejected():
             them = "it at its source" if len(rejected) == 1 else "them at their source"
+            fails = self.intake.settings.on_invalid_record is OnInvalidRecord.FAIL
+            divert = "; or set `on_invalid_record` to `divert`" if fails else ""
             return WouldBeRefused(
                 f"{pluralize(len(rejected), 'record')} would be rejected: the log's warnings say why."
                 f" {self.responses.keep(None, rejected)}",
-                f"Fix {them} or with a stream map; or set `on_invalid_record` to `divert`.",
+                f"Fix {them} or with a stream map{divert}.",
             )
         return None
 

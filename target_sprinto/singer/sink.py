@@ -68,8 +68,10 @@ class SprintoSink(BatchSink):
             self.intake.reject(problem, self._source(context), self.entity_type)
             return
         except (TypeError, ValueError):
+            names = [quoted(name) for name, value in record.items() if not _is_json(value)]
             raise MapFailed(
-                f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON.",
+                f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON"
+                f"{f' for field {names[0]}' if names else ''}.",
                 _HINT,
             ) from None
         source = self._source(context, body)
@@ -93,7 +95,7 @@ class SprintoSink(BatchSink):
         key = self.intake.key(self.entity_type, record)
         try:
             self._require_valid(record, body)
-        except (InvalidRecord, MissingKeyProperty) as problem:
+        except InvalidRecord as problem:
             self.intake.reject(problem, source, self.entity_type, key)
         else:
             self.add_valid(body, source, key)
@@ -128,6 +130,8 @@ class SprintoSink(BatchSink):
                     " `__key_properties__` in the stream map."
                     if renamed and self.config.get("flattening_enabled")
                     else "Fix the tap; or set `__key_properties__` in the stream map to other fields.",
+                    field=name,
+                    issue="is missing",
                 )
 
     def finish_count(self) -> None:
@@ -138,3 +142,12 @@ class SprintoSink(BatchSink):
     def _report_count(self) -> None:
         self.record_counter_metric.increment(self._counted)
         self._counted = 0
+
+
+def _is_json(value: object) -> bool:
+    try:
+        is_finite(value)
+        decode_value(encode(value))
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -19,9 +19,16 @@ from target_sprinto.errors import (
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
+from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.input.messages import decode_object
-from target_sprinto.singer.mapping.map_check import doubts, require_entity, require_known_names, require_map
+from target_sprinto.singer.mapping.map_check import (
+    doubts,
+    require_entity,
+    require_exact_comparisons,
+    require_known_names,
+    require_map,
+)
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
 from target_sprinto.singer.mapping.named_streams import Arrivals
@@ -178,11 +185,7 @@ class Streams(dict[str, Stream]):
             return None
         schema = stream_map.transformed_schema
         if isinstance(stream_map, CustomStreamMap):
-            require_known_names(rule, tap_stream, fields, stream_map.functions)
-            for name, doubt in doubts(rule, tap_stream, fields):
-                if (tap_stream, name) not in self._doubted:
-                    self._doubted.add((tap_stream, name))
-                    log.warning("Input line %d: %s", self._intake.reader.line, doubt)
+            self._check_expressions(tap_stream, fields, stream_map, rule)
             if not stream_map.flattening_enabled:
                 schema = mapped_schema(schema, rule, {**stream_map.raw_schema, "properties": fields})
         if "$schema" not in stream_map.raw_schema:
@@ -192,8 +195,26 @@ class Streams(dict[str, Stream]):
         sink = cast("SprintoSink", self._target.get_sink(stream, schema=schema, key_properties=keys))
         self.fields.add(entity_type, stream, schema)
         if sink.entity is not None:
-            require_entity(sink.entity, tap_stream, rule, fields, list(schema["properties"]), keys or ())
+            sent = list(schema["properties"])
+            try:
+                require_entity(sink.entity, tap_stream, rule, fields, sent, keys or ())
+            except MapFailed as failure:
+                if rule.name is None and (named := self._target.stream_maps.keys() - {"__else__"}):
+                    nearest = nearest_first(tap_stream, named, most=3)
+                    failure.advise(f"No `stream_maps` entry is for this stream{nearest}: add or correct it.")
+                raise
         return Route(stream_map, rule, sink, list(fields))
+
+    def _check_expressions(
+        self, tap_stream: str, fields: dict[str, Any], stream_map: CustomStreamMap, rule: MapRule
+    ) -> None:
+        """Raise MapFailed for what a rule reads or compares; warn once about what is probably wrong."""
+        require_known_names(rule, tap_stream, fields, stream_map.functions)
+        require_exact_comparisons(rule, tap_stream, fields)
+        for name, doubt in doubts(rule, tap_stream, fields):
+            if (tap_stream, name) not in self._doubted:
+                self._doubted.add((tap_stream, name))
+                log.warning("Input line %d: %s", self._intake.reader.line, doubt)
 
 
 def _decoded(name: str, schema: bytes) -> dict[str, Any]:

@@ -317,7 +317,7 @@ def test_a_stream_map_must_not_produce_nan(door: FrontDoor) -> None:
 def test_a_stream_map_must_produce_json(door: FrontDoor, made: str) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"made": made}})
     assert (finished.code, finished.stdout, door.applied()) == (1, "", {})
-    assert "the stream map of stream 'people' made a value that is not JSON. " in finished.error
+    assert "of stream 'people' made a value that is not JSON for field 'made'. " in finished.error
     assert "[stream-map]" in finished.error
 
 

@@ -48,6 +48,27 @@ def run(door: FrontDoor, messages: list[Any], schemas: object = PERSON, **settin
     return door.run(messages, **{"entity_types": {"people": "Person"}, "entity_schemas": schemas} | settings)
 
 
+@pytest.mark.parametrize(
+    ("properties", "problem"),
+    [
+        ({"id": {"type": "string"}, "name": {}}, "field 'id' of stream 'people' is string, but entity type"),
+        ({"id": {}, "name": {}, "pay": {}}, "stream 'people' sends field 'pay', and entity type 'Person'"),
+        ({"id": {}}, "stream 'people' does not send field 'name', which entity type 'Person' requires"),
+    ],
+)
+@pytest.mark.parametrize("named", ["peoples", "people"])
+def test_a_misspelled_stream_in_the_maps_is_named(
+    door: FrontDoor, properties: dict[str, Any], problem: str, named: str
+) -> None:
+    schema = SCHEMA | {"schema": {"type": "object", "properties": properties}}
+    maps = {"others": {"id": "id"}, named: {"id": "id"}}
+    finished = run(door, [schema, STATE], stream_maps=maps)
+    assert finished.code == 1
+    assert problem in finished.error
+    hint = "No `stream_maps` entry is for this stream (nearest first: 'peoples', 'others')"
+    assert (hint in finished.error) is (named == "peoples")
+
+
 def test_all_problems_are_reported_before_a_session_is_opened(door: FrontDoor) -> None:
     finished = run(door, [FIELDS, record(1), record(2, **BAD), STATE])
     assert (finished.code, finished.stdout) == (1, "")

@@ -279,6 +279,9 @@ def test_a_record_that_fails_its_map_names_field_and_line(
         ("profile.get('pay') + status", "TypeError", "Convert the values to one type: `str(x)`"),
         ("status + 1.5", "TypeError", "Convert the values to one type: `str(x)`"),
         ("profile.get('nothing') + 'x'", "TypeError", "one that may be null by `x.upper() if x else None`."),
+        ("datetime.now().isoformat()", "'now' is missing", "Write `datetime.datetime.now`: "),
+        ("datetime.strptime(status, '%Y')", "'strptime' is missing", "Write `datetime.datetime.strptime`: "),
+        ("status.strptime", "'strptime' is missing", "A field that may be missing is read by"),
         ("config['x']", "KeyError", "`config` holds `stream_map_config`."),
         ("status.format(1)", "FeatureNotAvailable", "Only a part of Python is available: no lambda,"),
         ("(lambda x: x)(status)", "FeatureNotAvailable", "Only a part of Python is available: no lambda,"),
@@ -341,6 +344,8 @@ def test_an_empty_log_config_is_ignored(door: FrontDoor) -> None:
         "str(profile.get('managerId'))",
         "f'{profile.get(\"managerId\")}!'",
         "str((profile or {}).get('managerId'))",
+        "'%s' % profile.get('managerId')",
+        "'%s-%s' % (id, profile.get('managerId'))",
     ],
 )
 def test_a_null_that_would_become_text_is_pointed_out(door: FrontDoor, expression: str) -> None:
@@ -355,6 +360,34 @@ def test_a_null_that_would_become_text_is_pointed_out(door: FrontDoor, expressio
     ):
         assert "the text 'None'" not in run(door, {"managerId": guarded}).stderr
     assert "makes the text 'None'" in run(door, {"managerId": f"{read} or {expression}"}).stderr
+
+
+def test_the_text_false_does_not_become_true(door: FrontDoor) -> None:
+    schema = {"properties": {"id": {"type": "string"}, "encrypted": {"type": "string"}}}
+    messages = [
+        {"type": "SCHEMA", "stream": "laptops", "schema": schema, "key_properties": ["id"]},
+        *(
+            {"type": "RECORD", "stream": "laptops", "record": {"id": value, "encrypted": value}}
+            for value in ("false", "true")
+        ),
+        STATE,
+    ]
+    properties = {"id": {"type": "string"}, "encrypted": {"type": "boolean"}}
+    entities = {"Laptop": {"key": ["id"], "schema": {"properties": properties}}}
+
+    def mapped(expression: str) -> Finished:
+        maps = {"laptops": {"encrypted": expression}}
+        types = {"laptops": "Laptop"}
+        return door.run(messages, stream_maps=maps, entity_types=types, entity_schemas=entities)
+
+    copied = mapped("encrypted")
+    assert (copied.code, door.operations()) == (1, [])
+    advice = copied.error.partition('in the stream map: "')[2].partition('"')[0]
+    assert mapped(advice).code == 0
+    assert [one["encrypted"] for one in door.applied()["Laptop"]] == [False, True]
+    warned = mapped("bool(encrypted)").stderr
+    assert "makes true for field 'encrypted' of every text in 'encrypted' but an empty one" in warned
+    assert "Write `x == 'true' if x is not None else None`." in warned
 
 
 def test_a_list_or_object_is_not_proposed_as_text(door: FrontDoor) -> None:

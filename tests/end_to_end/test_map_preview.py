@@ -93,6 +93,14 @@ def bytes_of(messages: list[Any]) -> str:
     return f"{sum(len(json.dumps(page, separators=(',', ':'))) for page in pages):,}"
 
 
+def test_a_preview_counts_the_pages_of_a_parallel_run(door: FrontDoor) -> None:
+    settings = {"max_parallel_pages": 8, "page_size": 10}
+    found = json.loads(preview(door, GOOD, "--json", **settings).stdout)
+    online = {name: value for name, value in SETTINGS.items() if value is not None}
+    assert door.run(GOOD, **online, **settings).code == 0
+    assert found["pages"] == len(door.pages())
+
+
 def test_problems_are_grouped_and_the_preview_fails(door: FrontDoor) -> None:
     finished = preview(door, BAD, "-n", "0")
     assert finished.code == 1
@@ -265,6 +273,13 @@ def test_an_unknown_optional_field_causes_a_warning(door: FrontDoor) -> None:
     assert (finished.code, finished.stderr.count("\n")) == (0, 1)
     assert "reads 'bos' for field 'leader'" in finished.stderr
     assert "Null in every record: leader" in finished.stdout
+
+
+def test_a_preview_warns_of_a_misspelled_stream_as_a_run_does(door: FrontDoor) -> None:
+    misspelled = {"stream_maps": {"peoples": {"id": "str(id)"}}, "entity_types": {"*": "Person"}}
+    finished = preview(door, GOOD, "-n", "0", entity_schemas=None, **misspelled)
+    assert finished.code == 0
+    assert "`stream_maps` names 'peoples', which the tap did not send, but not 'people'" in finished.stderr
 
 
 def test_a_preview_reads_from_a_pipe(door: FrontDoor) -> None:

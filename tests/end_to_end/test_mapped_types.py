@@ -184,3 +184,50 @@ def test_a_field_with_alternatives_may_be_copied_onto_itself(door: FrontDoor, ru
     finished = door.run(messages, stream_maps={"people": rules})
     assert finished.code == 0, finished.stderr
     assert len(door.applied()["people"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("expression", "advice"),
+    [
+        ("pay < 8.3", "float(pay) < 8.3"),
+        ("8.3 >= inner['flag']", "8.3 >= float(inner['flag'])"),
+        ("(any or 0) == -0.1", "float(any or 0) == -0.1"),
+        ("record.get('x') in [0.1]", "(record.get('x') is not None and float(record.get('x')) in [0.1])"),
+        ("id and pay not in (7.1, 8)", "(pay is None or float(pay) not in (7.1, 8))"),
+        ("0 < pay < 8.3", "float(pay) < 8.3"),
+        ("0.1 in any", "0.1 in [float(x) for x in any]"),
+        ("pay > float(name)", "float(pay) > float(name)"),
+    ],
+)
+@pytest.mark.parametrize("target", ["made", "__filter__"])
+def test_a_decimal_is_not_compared_with_a_float(
+    door: FrontDoor, expression: str, advice: str, target: str
+) -> None:
+    """Decimal('8.3') < 8.3 is true, and Decimal('0.1') == 0.1 false."""
+    finished = run(door, {target: expression}, RECORD)
+    assert (finished.code, finished.stdout, door.operations()) == (1, "", [])
+    assert finished.error.startswith("Input line 1: the stream map of stream 'staff' compares ")
+    assert f"Write `{advice}" in finished.error
+    assert finished.error.endswith(" [stream-map]")
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("pay is not None and float(pay) == 0.1", True),
+        ("(float(pay) if pay else 0) <= 0.1", True),
+        ("pay * 10 < 1.5", True),
+        ("pay in [0.5, 1, 2.25]", False),
+        ("id < 7.3", True),
+        ("int(pay) == 0.1", False),
+        ("float(pay) * 2.2 < float(pay) + 0.3", True),
+        ("float(pay) == float('0.1')", True),
+        ("8.3 < 8.4", True),
+    ],
+)
+def test_comparisons_of_exact_numbers_and_of_floats_are_allowed(
+    door: FrontDoor, expression: str, result: object
+) -> None:
+    finished = run(door, {"id": "id", "made": expression, "__else__": None}, RECORD | {"pay": 0.1})
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.error
+    assert door.applied()["Staff"] == [{"id": 7, "made": result}]

@@ -145,7 +145,7 @@ REJECTED_BY_THE_TARGET: dict[str, tuple[Any, str, str | None]] = {
     "its key": (
         b'{"type":"RECORD","stream":"people","record":{"name":"s3cr3t"}}',
         "missing-key-property",
-        None,
+        "id",
     ),
     "NaN": (b'{"type":"RECORD","stream":"people","record":{"id":5,"n":NaN}}', "invalid-record", None),
     "a number too large": (
@@ -581,6 +581,22 @@ def test_a_dry_run_uses_the_singular_for_one_record(door: FrontDoor) -> None:
         "1 record would be rejected: the log's warnings say why. Sprinto's response is in " in finished.error
     )
     assert "Fix it at its source or with a stream map" in finished.error
+
+
+@pytest.mark.parametrize("setting", ["fail", "divert"])
+def test_a_dry_run_with_too_few_records_lists_its_rejects(door: FrontDoor, setting: str) -> None:
+    strict(door)
+    messages = [SCHEMA, record(1), bad(2), {"type": "RECORD", "stream": "people", "record": {}}, STATE]
+    settings: dict[str, Any] = {"dry_run": True, "on_invalid_record": setting}
+    finished = door.run(messages, **settings, expect={"people": {"min_records": 3}})
+    assert finished.code == 1
+    assert would_be_refused(finished.stderr) == [(1, [3]), (1, [4])]
+    assert "field 'id' is missing [missing-key-property]" in finished.stderr
+    assert "The records listed above would be rejected. Sprinto's response is in " in finished.error
+    assert finished.error.endswith("[too-few-records]")
+    # Without `expect`, the hint suggests no setting that is already set.
+    finished = door.run(messages, **settings)
+    assert ("or set `on_invalid_record` to `divert`" in finished.error) is (setting == "fail")
 
 
 def test_a_dry_run_stops_at_max_rejects(door: FrontDoor) -> None:

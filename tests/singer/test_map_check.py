@@ -46,6 +46,10 @@ def failure(expression: str, target: str = "name") -> MapFailed:
         ("class", "Write `record['class']`."),
         ("from", "Write `record['from']`."),
         ("Team Lead", "\"'Team Lead'\""),
+        ("record.First Name", "Read the field by `record['First Name']`."),
+        ("record[First Name] + '!'", "Read the field by `record['First Name']`."),
+        ("record.class", "Read the field by `record['class']`."),
+        ("R&D team", "\"'R&D team'\""),
         ("true", "Write `True`"),
         ("null", "Write `None`"),
         ("NULL", "Write `None`"),
@@ -69,6 +73,21 @@ def failure(expression: str, target: str = "name") -> MapFailed:
 )
 def test_a_hint_shows_what_to_write(expression: str, suggested: str) -> None:
     assert suggested in failure(expression).hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("string", "Convert it in the stream map: \"name == 'true'\"."),
+        ("integer", "Map another field."),
+        ("array", "Map another field."),
+    ],
+)
+def test_only_text_is_converted_to_a_boolean(kind: str, hint: str) -> None:
+    entity = EntitySchema("T", {"schema": {"properties": {"name": {"type": "boolean"}}}})
+    with pytest.raises(MapFailed) as caught:
+        require_entity(entity, "people", MapRule(None, "people", {}), {"name": {"type": kind}}, ["name"], [])
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(
@@ -96,9 +115,15 @@ def test_a_hint_names_the_target_of_a_renamed_key(expression: str, target: str) 
     assert f'"__key_properties__": ["{target}"]' in caught.value.hint
 
 
-@pytest.mark.parametrize("expression", ["active = 'Y'", 'the "best"', "it's", "a\x1b b"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("active = 'Y'", 'the "best"', "it's", "a\x1b b", "a < b c", "a || b"),
+        *("No || id", "contact?.email", "id.0", "$.name", "record.No.0", "CONCAT(No, id"),
+    ],
+)
 def test_quotes_are_suggested_only_if_they_suffice(expression: str) -> None:
-    assert failure(expression).hint == "Correct it."
+    assert failure(expression).hint.startswith("Correct it: `record['Work Email']` reads a field")
 
 
 @pytest.mark.parametrize("expression", ["id; No", "No\n+ ' ' + No\n", "No\nNo", "'a'\nif id else 'b'"])

@@ -108,10 +108,73 @@ def test_the_format_of_values_is_used_but_not_their_text() -> None:
     found = proposed("hire_date contract_type email", *records)
     assert found["employmentStartDate"].rule == "hire_date + 'T00:00:00Z' if hire_date else None"
     assert found["employmentStartDate"].level == "likely"
-    assert found["employmentType"].rule == "contract_type.upper()"
+    assert found["employmentType"].rule == "contract_type.upper() if contract_type else None"
     assert found["workEmail"].rule == "record.get('email')"
     assert "s3cr3t" not in repr(found)
     assert proposed("contract_type", {"contract_type": "s3cr3t"})["employmentType"].rule == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("fields", "lacking", "field", "value", "rule"),
+    [
+        (
+            "manager_id",
+            {},
+            "managerId",
+            7,
+            "str(record.get('manager_id')) if record.get('manager_id') is not None else None",
+        ),
+        (
+            "end_date",
+            {},
+            "employmentEndDate",
+            "2024-01-15",
+            "record.get('end_date') + 'T00:00:00Z' if record.get('end_date') else None",
+        ),
+        (
+            "contract_type",
+            {},
+            "employmentType",
+            "employee",
+            "record.get('contract_type').upper() if record.get('contract_type') else None",
+        ),
+        (
+            "work.email",
+            {"work": {}},
+            "workEmail",
+            "a@example.com",
+            "work.get('email')",
+        ),
+        (
+            "work.profile.email",
+            {"work": {}},
+            "workEmail",
+            "a@example.com",
+            "(work.get('profile') or {}).get('email')",
+        ),
+    ],
+)
+def test_a_draft_maps_each_record_of_its_own_input(
+    fields: str, lacking: dict[str, Any], field: str, value: object, rule: str
+) -> None:
+    """The schema says that every field is required and never null; one record lacks the field."""
+    *outer, last = fields.split(".")
+    having: dict[str, Any] = {last: value}
+    of_field: dict[str, Any] = {"properties": {last: {"type": {int: "integer", str: "string"}[type(value)]}}}
+    for name in reversed(outer):
+        having, of_field = {name: having}, {"properties": {name: {"type": "object", **of_field}}}
+    sample = StreamSample(of_field)
+    sample.add(having)
+    sample.add(lacking)
+    assert {one.field: one.rule for one in draft(sample, USER)}[field] == rule
+
+
+def test_a_schema_without_fields_has_its_key_and_required_fields_drafted() -> None:
+    bare = EntitySchema("T", {"key": ["id"], "schema": {"required": ["email", "id"]}})
+    assert [(one.field, one.rule) for one in draft(StreamSample(schema("email")), bare)] == [
+        ("id", UNDECIDED),
+        ("email", "email"),
+    ]
 
 
 def test_an_oddly_named_field_is_optional_only_if_a_record_lacks_it() -> None:

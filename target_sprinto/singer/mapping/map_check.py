@@ -7,13 +7,15 @@ missing name, the nearest names, and the likely cause.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from target_sprinto.errors import MapFailed
-from target_sprinto.push.text import in_json, listed, quoted
+from target_sprinto.push.text import in_json, listed, quoted, short
 from target_sprinto.similar_names import by_nearness, nearest_first
 from target_sprinto.singer.input.messages import DELETED_AT
+from target_sprinto.singer.mapping.map_pitfalls import inexact_comparisons, null_as_text, text_as_bool
 from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
     MapRule,
@@ -35,6 +37,8 @@ _ONE_EXPRESSION = "Write it on one line; or put parentheses around its lines, or
 _CONDITION = "Correct it. A comparison has two `=`, as in `status == 'ACTIVE'`."
 _NULL = "`get` returns null where it is missing: correct the name, unless the tap may leave the field out."
 _PYTHON = {"true": "True", "false": "False", "null": "None", "none": "None"}
+_EXAMPLES = "Correct it: `record['Work Email']` reads a field, `a + ' ' + b` joins two, `'x'` is a constant."
+_OPERATORS = re.compile(r"[|?=<>+*%$!]")
 _LONGEST_HINT = 130
 _LONGEST_KEYS = 60
 
@@ -59,13 +63,17 @@ def _expression_hint(target: str, expression: str, fields: Iterable[str]) -> str
     """The hint for text that is not an expression, or that names no field."""
     text = expression.strip()
     if text in fields:
-        return _as_typed(f"Write `{reading(text)}`.", "Read the field by `record['x']`.")
+        return _as_typed(f"Write `{reading(text)}`.", _EXAMPLES)
+    odd = [name for name in fields if reading(name) != name]
+    if read := [name for name in odd if re.search(rf"(record\.|\[){re.escape(name)}(?!\w)", text)]:
+        return _as_typed(f"Read the field by `{reading(max(read, key=len))}`.", _EXAMPLES)
     if "\n" in text or ";" in text:
         return _ONE_EXPRESSION
     if target == "__filter__":
         return _CONDITION
-    is_plain = {"'", '"', "\\"}.isdisjoint(text)
-    return _as_typed(_CONSTANT.format(f"'{text}'"), "Correct it.") if is_plain else "Correct it."
+    names_field = not {"record", *fields}.isdisjoint(re.findall(r"\w+", text))
+    is_constant = {"'", '"', "\\"}.isdisjoint(text) and not names_field and not _OPERATORS.search(text)
+    return _as_typed(_CONSTANT.format(f"'{text}'"), _EXAMPLES) if is_constant else _EXAMPLES
 
 
 def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequence[str] | None) -> None:
@@ -127,6 +135,18 @@ def require_known_names(
             )
 
 
+def require_exact_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
+    """Raise MapFailed if the rule compares a number that may be a decimal with a float."""
+    for target, expression in rule.expressions.items():
+        for found in inexact_comparisons(expression, fields):
+            raise MapFailed(
+                f"the stream map of stream {quoted(stream)} compares {quoted(short(found.decimal))} with"
+                f" {quoted(short(found.number))} for {_place(target)}: a float, which differs slightly from"
+                " the decimal of the same digits.",
+                _as_typed(f"Write `{found.corrected}`.", "Convert the decimal: `float(x) < 8.3`."),
+            )
+
+
 def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, MapFailed]]:
     """Rules that may be correct but probably are not, each with the name in question.
 
@@ -143,7 +163,16 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             ),
         )
     for target, expression in rule.expressions.items():
-        if (null := _null_as_text(expression, fields)) is not None:
+        if (text := text_as_bool(expression, fields)) is not None:
+            yield (
+                target,
+                MapFailed(
+                    f"the stream map of stream {quoted(stream)} makes true for {_place(target)} of every"
+                    f" text in {quoted(text)} but an empty one, even of 'false'.",
+                    f"Write `{_truth_of('x', may_be_null=True)}`.",
+                ),
+            )
+        if (null := null_as_text(expression, fields)) is not None:
             yield (
                 target,
                 MapFailed(
@@ -155,25 +184,6 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
         for name, by_get, problem in _missing_parts(stream, target, expression, fields):
             if by_get and name != DELETED_AT:
                 yield name, problem
-
-
-def _null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
-    """What `str` or an f-string reads although it may be null; None if there is a condition."""
-    nodes = nodes_of(expression)
-    if any(isinstance(node, ast.IfExp) for node in nodes):
-        return None
-    # As in `x and str(x)`; but in `x or str(x)` it is evaluated if `x` is null.
-    ands = [node for node in nodes if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And)]
-    conditional = {part for node in ands for value in node.values[1:] for part in ast.walk(value)}
-    for node in nodes:
-        if node in conditional:
-            continue
-        match node:
-            case ast.Call(ast.Name("str"), [read], []) | ast.FormattedValue(read):
-                by_get = isinstance(read, ast.Call) and step_of(read) is not None and len(read.args) == 1
-                if by_get or "null" in types_of(read_at(read, fields)):
-                    return ast.unparse(read)
-    return None
 
 
 def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its map
@@ -201,7 +211,8 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         source = rules.get(field) or field
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
-            converted = text_of(reading(source), may_be_null="null" in found)
+            is_truth = "string" in found and "boolean" in wanted
+            converted = (_truth_of if is_truth else text_of)(reading(source), may_be_null="null" in found)
             advice = _as_typed(
                 f'Convert it in the stream map: "{converted}".', "Convert it in the stream map."
             )
@@ -210,7 +221,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
                 f" {_list(wanted)} (`entity_schemas`).",
-                advice if "string" in wanted else "Map another field.",
+                advice if is_truth or "string" in wanted else "Map another field.",
             )
     for field in entity.required:
         if field not in sent and (fields or rule.name is not None):
@@ -230,6 +241,11 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
                 f"Write {named} in its stream map, or correct `key`.", "Correct the one that is wrong."
             ),
         )
+
+
+def _truth_of(expression: str, *, may_be_null: bool) -> str:
+    """An expression that converts another one's text to a boolean, and keeps null."""
+    return f"{expression} == 'true'" + (f" if {expression} is not None else None" if may_be_null else "")
 
 
 def _no_such_field(stream: str, target: str, name: str, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from target_sprinto.push.text import in_columns
 from target_sprinto.singer.mapping.map_rules import reading, text_of
-from target_sprinto.singer.mapping.tap_sample import MAX_RECORDS, Path, StreamSample, fields_in
+from target_sprinto.singer.mapping.tap_sample import Path, StreamSample, fields_in
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import types_of
 
@@ -83,9 +83,10 @@ def type_of(stream: str, entities: Mapping[str, EntitySchema]) -> str | None:
 
 
 def draft(sample: StreamSample, entity: EntitySchema) -> list[Proposal]:
-    """A proposal for each field of the entity type, in its order."""
+    """A proposal for each field that the entity type names, in its order."""
     sources = {path: (schema, may_be_null) for path, schema, may_be_null in fields_in(sample.schema)}
-    return [_propose(field, sample, entity, sources) for field in entity.fields]
+    named = dict.fromkeys([*entity.fields, *entity.required])
+    return [_propose(field, sample, entity, sources) for field in named]
 
 
 def _propose(
@@ -94,7 +95,7 @@ def _propose(
     entity: EntitySchema,
     sources: Mapping[Path, tuple[dict[str, Any], bool]],
 ) -> Proposal:
-    wanted = entity.fields[field]
+    wanted = entity.fields.get(field, {})
     undecided = UNDECIDED if field in entity.required else None
     ranked = sorted(_ranked(field, sources))
     usable = [(rank, path) for rank, path in ranked if _may_fit(sources[path][0], wanted)]
@@ -152,17 +153,18 @@ def _converted(
     expression: str, path: Path, schema: Mapping[str, Any], wanted: Mapping[str, Any], sample: StreamSample
 ) -> tuple[str | None, str]:
     """The expression converted for the target, and any doubt about it; None if a person must decide."""
+    kinds = types_of(schema)
+    nullable = len(path) > 1 or "null" in kinds or not kinds or not sample.always_has(path)
     if allowed := wanted.get("enum"):
         for upper in (False, True):
             known = schema.get("enum")
             within = known and {str(one).upper() if upper else one for one in known if one} <= set(allowed)
             if within or sample.all_within(path, allowed, upper=upper):
-                return (f"{expression}.upper()", "in capitals") if upper else (expression, "")
+                capitals = _unless_empty(f"{expression}.upper()", expression, nullable=nullable)
+                return (capitals, "in capitals") if upper else (expression, "")
         return None, f"its values are not all among {', '.join(map(str, allowed))}"
-    kinds = types_of(schema)
     if wanted.get("format") == "date-time" and {"integer", "number"} & kinds and "string" not in kinds:
         return None, "a number is not a date and time"
-    nullable = len(path) > 1 or "null" in kinds or not kinds
     if "string" in types_of(wanted) and "string" not in kinds:
         return text_of(expression, may_be_null=nullable), "as text, 7.0 is '7.0'" if "number" in kinds else ""
     if wanted.get("format") == "date-time":
@@ -174,20 +176,23 @@ def _converted(
 
 def _as_date_time(expression: str, shapes: set[str], *, nullable: bool) -> tuple[str | None, str]:
     if shapes == {"date"}:
-        midnight = f"{expression} + 'T00:00:00Z'"
-        rule = f"{midnight} if {expression} else None" if nullable else midnight
-        return rule, "a date becomes midnight UTC"
+        midnight = _unless_empty(f"{expression} + 'T00:00:00Z'", expression, nullable=nullable)
+        return midnight, "a date becomes midnight UTC"
     if "local time" in shapes:
         return None, "its times have no time zone, or another format than 2026-01-31T09:00:00Z"
     return expression, "" if shapes == {"date-time"} else "it may not be a date and time"
 
 
+def _unless_empty(rule: str, expression: str, *, nullable: bool) -> str:
+    return f"{rule} if {expression} else None" if nullable else rule
+
+
 def _read(path: Path, sample: StreamSample, may_be_null: bool) -> str:  # noqa: FBT001 - of the field's objects
     first, *inner = path
-    always = sample.present[path[:1]] == min(sample.records, MAX_RECORDS)
-    expression = reading(first) if always else f"record.get({first!r})"
-    for name in inner:
-        held = f"({expression} or {{}})" if may_be_null or not always else expression
+    expression = reading(first) if sample.always_has(path[:1]) else f"record.get({first!r})"
+    for depth, name in enumerate(inner, 1):
+        optional = may_be_null or not sample.always_has(path[:depth])
+        held = f"({expression} or {{}})" if optional else expression
         expression = f"{held}.get({name!r})"
     return expression
 

@@ -84,6 +84,12 @@ def read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
     return properties_of(read_at(inner, fields)).get(name)
 
 
+def may_be_null(node: ast.expr, fields: Mapping[str, Any]) -> bool:
+    """Whether the part of a record that an expression reads may be null: by its schema, or if it lacks it."""
+    by_get = isinstance(node, ast.Call) and step_of(node) is not None and len(node.args) == 1
+    return by_get or "null" in types_of(read_at(node, fields))
+
+
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     kinds = schema.get("type")
     if not schema or "null" in types_of(schema):

@@ -7,6 +7,7 @@ import contextlib
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -103,6 +104,9 @@ class SdkMapping:
                 cause, hint = f"{shown(null)} is null", _NULL
             elif isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
                 cause = f"{quoted(missing)} is missing"
+                text = str(getattr(raised, "expression", ""))
+                if f"datetime.{missing}" in text and hasattr(datetime, missing):
+                    hint = f"Write `datetime.datetime.{missing}`: `datetime` is Python's module."
             raise MapFailed(
                 f"the stream map of stream {self._stream} failed on a record:"
                 f" {f'{failing} ({cause})' if failing else cause}.",

@@ -27,11 +27,11 @@ Path = tuple[str, ...]
 
 @dataclass
 class StreamSample:
-    """One stream. `present` counts, by path of a field, the records that have it."""
+    """One stream."""
 
     schema: dict[str, Any]
     records: int = 0
-    present: Counter[Path] = field(default_factory=Counter)
+    _present: Counter[Path] = field(default_factory=Counter, repr=False)
     _words: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set), repr=False)
 
     def add(self, record: dict[str, Any]) -> None:
@@ -39,6 +39,10 @@ class StreamSample:
         self.records += 1
         if self.records <= MAX_RECORDS:
             self._inspect(record, ())
+
+    def always_has(self, path: Path) -> bool:
+        """Whether every record that was inspected has the field; it may be null."""
+        return self._present[path] == min(self.records, MAX_RECORDS)
 
     def shapes(self, path: Path) -> set[str]:
         """The kinds of text that were received: dates, times with or without a time zone, or other text."""
@@ -55,7 +59,7 @@ class StreamSample:
     def _inspect(self, value: dict[str, Any], path: Path) -> None:
         for name, inner in value.items():
             here = (*path, name)
-            self.present[here] += 1
+            self._present[here] += 1
             if isinstance(inner, dict) and len(here) < _MAX_DEPTH:
                 self._inspect(inner, here)
             elif isinstance(inner, str):
