@@ -13,6 +13,7 @@ import pytest
 
 from target_sprinto.sandbox import EntityRules, Readings
 from tests.support.front_door import (
+    PAGE,
     SCHEMA,
     SIGNALS,
     STATE,
@@ -331,10 +332,20 @@ def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor,
         )
 
 
+@pytest.mark.parametrize("shown_by", ["last_activity_at", "active"])
 @pytest.mark.parametrize("readings", [1, 99])
-def test_an_expired_session_is_not_applied_while_the_log_lags(door: FrontDoor, readings: int) -> None:
+def test_an_expired_session_is_not_applied_while_the_log_lags(
+    door: FrontDoor, readings: int, shown_by: str
+) -> None:
     session = hold_and_expire(door)
-    assert door.run(people(3), dry_run=True).code == 0
+    if shown_by == "active":
+        pages = len(door.pages())
+        door.fed(PAGE)
+        door.wait_for_operation("push", pages + 1, responded=True)
+        without_time = Edit(lambda body: body | {"last_activity_at": None})
+        fault(door, "integration_status", without_time, times=99)
+    else:
+        assert door.run(people(3), dry_run=True).code == 0
     lagging = Edit(
         lambda body: body | {"items": [one for one in body["items"] if one["session_id"] == session]}
     )
@@ -343,6 +354,17 @@ def test_an_expired_session_is_not_applied_while_the_log_lags(door: FrontDoor, r
     finished = door.sprintoctl("apply", session, *RECEIPT)
     check_not_applied(door, session, finished, "'expired'", "[session-ended]")
     assert "which the activity log does not show yet" in finished.stderr
+
+
+def test_an_expired_session_is_applied_once_it_is_not_counted_as_active(door: FrontDoor) -> None:
+    session = hold_and_expire(door)
+    seen = door.operations().count("integration_status")
+    active = Edit(lambda body: body | {"sessions": body["sessions"] | {"active": 1}})
+    fault(door, "integration_status", active, nth=seen + 1, times=3)
+    door.pace["max_count_lag"] = 1.0
+    finished = door.sprintoctl("apply", session, *RECEIPT)
+    check_applied(door, finished)
+    assert "status counts an active session, which the activity log does not show yet" in finished.stderr
 
 
 @pytest.mark.parametrize("activity", [lambda: None, lambda: datetime.now(timezone.utc).isoformat()])
