@@ -379,6 +379,15 @@ def test_a_missing_or_own_last_activity_does_not_prevent_apply(
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
 
 
+def test_a_log_that_is_throttled_does_not_prevent_apply(door: FrontDoor) -> None:
+    session = hold_and_expire(door)
+    door.pace["log_read_timeout"] = 0.5
+    first = 1 + door.operations().count("activity")
+    fault(door, "activity", Respond(429, {"Retry-After": "1"}), nth=first + 1)
+    fault(door, "activity", Edit(lambda body: body | {"next_page": body["page"] + 1}), nth=first, times=3)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+
+
 def test_an_expired_session_missing_from_the_log_is_not_applied(door: FrontDoor) -> None:
     session = hold_and_expire(door)
     seen = door.operations().count("activity")
