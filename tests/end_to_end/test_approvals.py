@@ -133,7 +133,7 @@ def test_a_held_session_is_never_taken_over(door: FrontDoor) -> None:
     session = hold(door)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "a held session is never taken over" in finished.error
+    assert "a session under `finish: hold` is never taken over" in finished.error
     assert f"sprintoctl apply {session}" in finished.error
     assert door.session().state == "active"
 
@@ -433,7 +433,7 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
             '"outcome": "held",\n  "exit_code": 0',
             '"outcome": "unfinished",\n  "exit_code": null',
         ),
-        ("holds no session", "'unfinished'", "[receipt]"),
+        ("'unfinished'", "in progress or was killed", "discard it if it was killed. [receipt]"),
     ),
     "edited": (lambda door, _: edit(door, lambda content: content.replace(b"1.10", b"9.10")), ("[receipt]",)),
     "cut": (lambda door, _: edit(door, lambda content: content[: len(content) // 2]), ("[receipt]",)),
