@@ -156,7 +156,7 @@ class StagedSession:
         if not is_known_latest(self.client, self.id, status, self.retry_policy, self._heartbeat):
             return False
         if not self._noted_expiry:
-            log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
+            log.warning("Session %s has expired; it is the latest, so it can still be applied.", status.id)
             self._noted_expiry = True
         return True
 
@@ -175,7 +175,7 @@ class StagedSession:
         counted, sent = format_difference(status.counts(), self.sent)
         what = f"Sprinto counts {counted}, but this run sent {sent}."
         if self.on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
-            log.warning("%s It is applied anyway (`on_count_mismatch`).", what)
+            log.warning("%s The difference is ignored (`on_count_mismatch`).", what)
             self._tolerated = status.counts()
             return
         # A page that was sent again may be staged twice, which may not happen to the next run.
