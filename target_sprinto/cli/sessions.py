@@ -260,7 +260,9 @@ def _require_held(document: Receipt, session: str, settings: Settings) -> None:
     if held is None:
         raise ReceiptUnusable(
             f"The run of this receipt holds no session: its outcome is {document.outcome!r}.",
-            "Use the receipt of a run under `finish: hold`.",
+            "It is in progress or was killed, so its session may be incomplete: discard it if it was killed."
+            if document.outcome == "unfinished"
+            else "Use the receipt of a run under `finish: hold`.",
         )
     if held != session:
         raise ReceiptUnusable(

@@ -36,17 +36,23 @@ _RECENT = timedelta(hours=2)
 def recent_events(
     client: ApiClient, retry_policy: RetryPolicy, check: InterruptCheck
 ) -> list[dict[str, Any]]:
-    """The events as far back as a session may still matter. `check` may raise to end the wait."""
-    return interruptibly(lambda: list(read_events(client, LOOK_BACK, retry_policy)), check)
+    """The events as far back as a session may still matter. `check` may raise to end the wait.
+
+    All pages are accepted, so a rate limit must not throw the run away: reading may take as long as retries.
+    """
+    seconds = max(retry_policy.retry_seconds, client.timings.log_read_timeout)
+    return interruptibly(lambda: list(read_events(client, LOOK_BACK, retry_policy, seconds)), check)
 
 
-def read_events(client: ApiClient, age: timedelta, retry_policy: RetryPolicy) -> Iterator[dict[str, Any]]:
+def read_events(
+    client: ApiClient, age: timedelta, retry_policy: RetryPolicy, seconds: float | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the events of the last `age` by Sprinto's clock.
 
-    Raises LogUnending if the log repeats itself, exceeds a limit, or takes longer than
-    `timings.log_read_timeout` to read.
+    Raises LogUnending if the log repeats itself, exceeds a limit, or takes longer than `seconds` to read;
+    by default `timings.log_read_timeout`.
     """
-    ends_at = time.monotonic() + client.timings.log_read_timeout
+    ends_at = time.monotonic() + (seconds or client.timings.log_read_timeout)
     seen: set[int] = set()
     size = 0
     page = 1

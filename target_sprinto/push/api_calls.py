@@ -118,6 +118,7 @@ class ApiClient:
         self._requested_at: dict[str, float] = {}
         self.last_statuses: dict[str, tuple[SessionStatus, datetime]] = {}
         """The last status of each session id, and when it was read."""
+        self._status_asked: dict[str, float] = {}
         self._server_date: tuple[datetime, float] | None = None
         self._recently_opened: dict[str, float] = {}
         self._still_empty: set[str] = set()
@@ -164,8 +165,12 @@ class ApiClient:
 
     def session_status(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's state and counts. Allowed at any time (Sprinto: Session Management)."""
+        asked = time.monotonic()
         status = self._call(Call(responses.STATUS, session_id), retry_policy)
-        self.last_statuses[session_id] = status, datetime.now(timezone.utc)
+        # A hedged read may get its response after that of a later one, which is the newer.
+        if asked >= self._status_asked.get(session_id, asked):
+            self._status_asked[session_id] = asked
+            self.last_statuses[session_id] = status, datetime.now(timezone.utc)
         return status
 
     def push_page(

@@ -119,7 +119,7 @@ def document(
         "bytes": run.bytes,
         "problems": [
             {"entity_type": one.entity_type, **one.problem._asdict(), "code": one.code}
-            | {"records": len(one.lines), "lines": one.lines[:5]}
+            | {"records": len(one.sources), "lines": [source.line for source in one.sources[:5]]}
             for one in grouped(rejected)
         ],
         "error": failure.code if failure else None,

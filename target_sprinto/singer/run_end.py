@@ -172,6 +172,8 @@ class RunEnd:
             code, kept = rejected.exit_code if rejected else 0, self.responses.written
             return RecordedOutcome("dry-run", code, rejected, response_kept=kept)
         self._log_rejects()
+        # Only the last line has them: the run may still fail to write its STATE.
+        fields = log_fields(summary) if state is None else None
         if summary.session_id is None:
             if not self.intake.reader.line:
                 log.warning("The input is empty: no message arrived. Check the tap, and what pipes it in.")
@@ -186,7 +188,7 @@ class RunEnd:
                     counts.skipped.total(),
                     sum(counts.records[name] for name in unsent),
                 )
-            log.info("No records to send: no session was opened.", extra=log_fields(summary))
+            log.info("No records to send: no session was opened.", extra=fields)
         elif self.intake.settings.finish is Finish.HOLD:
             self._held(summary)
             return RecordedOutcome("held")
@@ -195,7 +197,7 @@ class RunEnd:
                 "Sprinto has processed session %s: %s.",
                 summary.session_id,
                 self._amounts(summary),
-                extra=log_fields(summary),
+                extra=fields,
             )
         outcome: ReceiptOutcome = "applied" if summary.session_id else "nothing-to-send"
         if state is None:
@@ -204,7 +206,7 @@ class RunEnd:
             write_state(state, grace_period(self.signals.check, self.client.timings.signal_shutdown_timeout))
         except StateNotWritten as failure:
             return RecordedOutcome(outcome, failure.exit_code, failure, "stderr")
-        log.info("STATE was written to stdout.")
+        log.info("STATE was written to stdout.", extra=log_fields(summary))
         return RecordedOutcome(outcome, state_went_to="stdout")
 
     def _would_be_rejected(self) -> list[Rejected]:
@@ -231,9 +233,11 @@ class RunEnd:
         """Log the result of a dry run; return the error to raise if records were rejected."""
         discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
         amounts = self._amounts(summary)
-        log.info("Dry run: Sprinto accepted %s.%s", amounts, discarded, extra=log_fields(summary))
         self._log_skipped()
-        if rejected := self._would_be_rejected():
+        rejected = self._would_be_rejected()
+        fields = None if rejected else log_fields(summary)
+        log.info("Dry run: Sprinto accepted %s.%s", amounts, discarded, extra=fields)
+        if rejected:
             them = "it at its source" if len(rejected) == 1 else "them at their source"
             fails = self.intake.settings.on_invalid_record is OnInvalidRecord.FAIL
             divert = "; or set `on_invalid_record` to `divert`" if fails else ""

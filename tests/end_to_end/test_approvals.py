@@ -13,6 +13,7 @@ import pytest
 
 from target_sprinto.sandbox import EntityRules, Readings
 from tests.support.front_door import (
+    PAGE,
     SCHEMA,
     SIGNALS,
     STATE,
@@ -132,7 +133,7 @@ def test_a_held_session_is_never_taken_over(door: FrontDoor) -> None:
     session = hold(door)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "a held session is never taken over" in finished.error
+    assert "a session under `finish: hold` is never taken over" in finished.error
     assert f"sprintoctl apply {session}" in finished.error
     assert door.session().state == "active"
 
@@ -163,7 +164,8 @@ def test_a_run_that_holds_may_divert(door: FrontDoor) -> None:
     messages = [SCHEMA, *(record(n) for n in range(20)), record(20, name="s" * 30), STATE]
     finished = door.run(messages, on_invalid_record="divert", **HOLD)
     assert finished.code == 0
-    assert "to load it after a fix, once the session is applied: target-sprinto --input" in finished.stderr
+    command = "once the session is applied, if no later run has sent it: target-sprinto --input"
+    assert f"to load it after a fix, {command}" in finished.stderr
     applied = door.sprintoctl("apply", door.session().id, *RECEIPT)
     assert applied.code == 0
     assert len(door.applied()["people"]) == 20
@@ -331,10 +333,20 @@ def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor,
         )
 
 
+@pytest.mark.parametrize("shown_by", ["last_activity_at", "active"])
 @pytest.mark.parametrize("readings", [1, 99])
-def test_an_expired_session_is_not_applied_while_the_log_lags(door: FrontDoor, readings: int) -> None:
+def test_an_expired_session_is_not_applied_while_the_log_lags(
+    door: FrontDoor, readings: int, shown_by: str
+) -> None:
     session = hold_and_expire(door)
-    assert door.run(people(3), dry_run=True).code == 0
+    if shown_by == "active":
+        pages = len(door.pages())
+        door.fed(PAGE)
+        door.wait_for_operation("push", pages + 1, responded=True)
+        without_time = Edit(lambda body: body | {"last_activity_at": None})
+        fault(door, "integration_status", without_time, times=99)
+    else:
+        assert door.run(people(3), dry_run=True).code == 0
     lagging = Edit(
         lambda body: body | {"items": [one for one in body["items"] if one["session_id"] == session]}
     )
@@ -345,6 +357,17 @@ def test_an_expired_session_is_not_applied_while_the_log_lags(door: FrontDoor, r
     assert "which the activity log does not show yet" in finished.stderr
 
 
+def test_an_expired_session_is_applied_once_it_is_not_counted_as_active(door: FrontDoor) -> None:
+    session = hold_and_expire(door)
+    seen = door.operations().count("integration_status")
+    active = Edit(lambda body: body | {"sessions": body["sessions"] | {"active": 1}})
+    fault(door, "integration_status", active, nth=seen + 1, times=3)
+    door.pace["max_count_lag"] = 1.0
+    finished = door.sprintoctl("apply", session, *RECEIPT)
+    check_applied(door, finished)
+    assert "status counts an active session, which the activity log does not show yet" in finished.stderr
+
+
 @pytest.mark.parametrize("activity", [lambda: None, lambda: datetime.now(timezone.utc).isoformat()])
 def test_a_missing_or_own_last_activity_does_not_prevent_apply(
     door: FrontDoor, activity: Callable[[], str | None]
@@ -353,6 +376,15 @@ def test_a_missing_or_own_last_activity_does_not_prevent_apply(
     door.pace["max_count_lag"] = 0.2
     edit_body = Edit(lambda body: body | {"last_activity_at": activity()})
     fault(door, "integration_status", edit_body, times=999)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+
+
+def test_a_log_that_is_throttled_does_not_prevent_apply(door: FrontDoor) -> None:
+    session = hold_and_expire(door)
+    door.pace["log_read_timeout"] = 0.5
+    first = 1 + door.operations().count("activity")
+    fault(door, "activity", Respond(429, {"Retry-After": "1"}), nth=first + 1)
+    fault(door, "activity", Edit(lambda body: body | {"next_page": body["page"] + 1}), nth=first, times=3)
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
 
 
@@ -401,7 +433,7 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
             '"outcome": "held",\n  "exit_code": 0',
             '"outcome": "unfinished",\n  "exit_code": null',
         ),
-        ("holds no session", "'unfinished'", "[receipt]"),
+        ("'unfinished'", "in progress or was killed", "discard it if it was killed. [receipt]"),
     ),
     "edited": (lambda door, _: edit(door, lambda content: content.replace(b"1.10", b"9.10")), ("[receipt]",)),
     "cut": (lambda door, _: edit(door, lambda content: content[: len(content) // 2]), ("[receipt]",)),

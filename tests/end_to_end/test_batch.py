@@ -131,6 +131,15 @@ def test_a_rejected_record_is_named_by_file_and_line(door: FrontDoor, folder: Pa
     assert door.session().state == "cancelled"
 
 
+def test_rejects_with_the_same_problem_are_named_by_file_and_line(door: FrontDoor, folder: Path) -> None:
+    rules = EntityRules(schema={"properties": {"id": {"maximum": 5}}})
+    door.sandbox.configure(door.integration_id, entities={"people": rules})
+    (folder / "1").write_bytes(lines(range(1, 8)))
+    finished = door.run([SCHEMA, batch(folder / "1"), STATE], dry_run=True)
+    file = f"batch file {str(folder / '1')!r}"
+    assert f"input lines 2 ({file}, line 6), 2 ({file}, line 7)\n" in finished.stderr
+
+
 WHOLE = gzip.compress(lines(range(50)), mtime=0)
 BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
     "missing": (None, PLAIN, "No such file or directory", "batch-file"),

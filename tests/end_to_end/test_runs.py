@@ -238,7 +238,7 @@ def test_a_count_mismatch_is_a_warning_under_apply(door: FrontDoor, counted: int
     )
     finished = door.run(people(3), on_count_mismatch="apply", report_path="kept/receipt.json")
     assert (finished.code, finished.stdout) == (0, state_line())
-    message = f"Sprinto counts {counted} people, but this run sent 3 people. It is applied anyway"
+    message = f"Sprinto counts {counted} people, but this run sent 3 people. The difference is ignored"
     # Before the close and at `processed`.
     assert finished.stderr.count(message) == 2
     assert len(door.applied()["people"]) == 3

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_sprinto.sandbox import EntityRules
 from tests.support.commands import DOCS, blocks
-from tests.support.front_door import feed, people
+from tests.support.front_door import SCHEMA, STATE, feed, people, record
 from tests.support.sandbox import Fault, Respond
 
 if TYPE_CHECKING:
@@ -46,7 +47,26 @@ def test_an_applied_run(door: FrontDoor) -> None:
         "records": {"people": 150},
         "pages": 2,
     }
-    assert message.startswith("Sprinto has processed session ")
+    assert message == "STATE was written to stdout."
+
+
+def test_a_dry_run_with_a_reject_has_no_second_result(door: FrontDoor) -> None:
+    rules = EntityRules(schema={"properties": {"name": {"maxLength": 20}}})
+    door.sandbox.configure(door.integration_id, entities={"people": rules})
+    fields, message = last_line(door, [SCHEMA, record(1), record(2, name="s" * 30), STATE], dry_run=True)
+    assert (fields["code"], fields["outcome"], fields["records"]) == (
+        "would-be-refused",
+        "discarded",
+        {"people": 1},
+    )
+    assert message.startswith("1 record would be rejected")
+
+
+def test_a_state_that_is_not_written_has_no_second_result(door: FrontDoor) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        process = start(door, stdout=full)
+        fields, _ = last_of(door.finish(process, people(3)))
+    assert (fields["code"], fields["outcome"]) == ("state-not-written", "applied")
 
 
 def test_a_failed_run(door: FrontDoor) -> None:

@@ -81,6 +81,22 @@ def test_a_request_on_another_session_does_not_end_the_silence_of_this_one() -> 
         assert api.session_silence("another") > api.session_silence("this")
 
 
+def test_a_late_response_does_not_replace_a_newer_status() -> None:
+    """A discard reads the status again if the first response is slow."""
+
+    class Slow(Recorded):
+        def send(self, request: Request) -> Response:
+            response = super().send(request)
+            if len(self.sent) == 1:
+                self.session["state"] = "cancelled"
+                client.session_status("S-1", RetryPolicy())
+            return response
+
+    client = ApiClient(api_key="test-key", integration_id="hr", transport=Slow())
+    assert client.session_status("S-1", RetryPolicy()).state == "active"
+    assert client.last_statuses["S-1"][0].state == "cancelled"
+
+
 def test_a_close_whose_response_is_about_another_session_is_in_doubt() -> None:
     sprinto = Recorded()
     client = ApiClient(api_key="test-key", integration_id="hr", transport=sprinto)

@@ -185,7 +185,7 @@ class ConflictResolver:
         if self._has_taken_over:
             raise self.error(blocker, "a run takes over, or waits for, only one session")
         if not blocker.was_left_by(self._policy.own_prefix):
-            held = "a held session is never taken over"
+            held = "a session under `finish: hold` is never taken over"
             other = "only sessions that this pipeline left are taken over"
             raise self.error(blocker, held if blocker.is_to_be_held else other)
         status = self._read(blocker)

@@ -208,7 +208,7 @@ class StagedSession:
         if not self._is_known_latest(status):
             return False
         if not self._noted_expiry:
-            log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
+            log.warning("Session %s has expired; it is the latest, so it can still be applied.", status.id)
             self._noted_expiry = True
         return True
 
@@ -216,30 +216,37 @@ class StagedSession:
         """Whether the log shows no later session, and does not lag behind the integration's last activity.
 
         It is not documented what counts as activity: a time that moves with each read is that of our own
-        requests and is ignored. If there is no such time, the log alone decides.
+        requests and is ignored. If there is no such time, the log alone decides. A session that is counted as
+        active was opened later, unless the count lags and includes this one: the log has time to show it.
         """
         client, check = self.client, self._heartbeat
         began = time.monotonic()
         seen: list[datetime] = []
-        busy = False
-        for seconds in client.timings.poll_intervals():
+        was_active = busy = False
+        for looks, seconds in enumerate(client.timings.poll_intervals()):
             integration = interruptibly(lambda: client.integration_status(self.retry_policy), check)
             events = recent_events(client, self.retry_policy, check)
             if not is_latest(self.id, events):
                 return False
-            activity = parse_time(integration.last_activity_at)
-            if activity is None or any(activity <= known for known in self._known_times(status, events)):
+            active, activity = integration.active_sessions(), parse_time(integration.last_activity_at)
+            was_active = was_active or active > 0
+            known_times = self._known_times(status, events)
+            shows_all = not active and (activity is None or any(activity <= known for known in known_times))
+            if shows_all and not was_active:
                 return True
-            if not seen:
-                log.warning(
-                    "The integration's last activity was at %s, which the activity log does not show yet."
-                    " Reading it again.",
-                    iso(activity),
+            if not looks:
+                what = (
+                    f"last activity was at {iso(activity)}"
+                    if not active
+                    else "status counts an active session"
                 )
-            seen.append(activity)
-            busy = busy or integration.sessions.active != 0 or integration.sessions.processing != 0
+                log.warning(
+                    "The integration's %s, which the activity log does not show yet. Reading it again.", what
+                )
+            seen += [activity] if activity else []
+            busy = busy or was_active or integration.sessions.processing != 0
             if time.monotonic() - began >= client.timings.max_count_lag:
-                return not busy and moves_with_each_look(seen)
+                return shows_all or (not busy and moves_with_each_look(seen))
             interruptible_sleep(seconds, check)
         raise AssertionError("the intervals never end")
 
@@ -267,7 +274,7 @@ class StagedSession:
         counted, sent = format_difference(status.counts(), self.sent)
         what = f"Sprinto counts {counted}, but this run sent {sent}."
         if self.on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
-            log.warning("%s It is applied anyway (`on_count_mismatch`).", what)
+            log.warning("%s The difference is ignored (`on_count_mismatch`).", what)
             self._tolerated = status.counts()
             return
         # A page that was sent again may be staged twice, which may not happen to the next run.

@@ -7,28 +7,31 @@ from dataclasses import dataclass
 
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import pluralize, quoted
-from target_sprinto.singer.rejects.rejected_records import Rejected
+from target_sprinto.singer.rejects.rejected_records import Rejected, Source
 
 _LINES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class ProblemGroup:
-    """Records with the same problem; `lines` are their input lines, in order, and `first` is one of them."""
+    """Records with the same problem; `sources` are in input order, and `first` is one of the records."""
 
     entity_type: str
     problem: FieldProblem
     code: str
-    lines: list[int]
+    sources: list[Source]
     first: Rejected
 
     def __str__(self) -> str:
-        if len(self.lines) == 1:
+        if len(self.sources) == 1:
             return str(self.first)
-        shown = ", ".join(map(str, self.lines[:_LINES_SHOWN]))
-        more = len(self.lines) - _LINES_SHOWN
+        shown = ", ".join(
+            f"{source.line} ({source.batch_place})" if source.batch_place else str(source.line)
+            for source in self.sources[:_LINES_SHOWN]
+        )
+        more = len(self.sources) - _LINES_SHOWN
         return (
-            f"{pluralize(len(self.lines), 'record')} of entity type {quoted(self.entity_type)}:"
+            f"{pluralize(len(self.sources), 'record')} of entity type {quoted(self.entity_type)}:"
             f" {self.problem} [{self.code}],"
             f" input lines {shown}{f' and {more:,} more' if more > 0 else ''}"
         )
@@ -40,5 +43,5 @@ def grouped(rejected: Iterable[Rejected]) -> list[ProblemGroup]:
     for one in rejected:
         for field, issue in one.problems or [one.problem]:
             kind = (one.entity_type, FieldProblem(field or None, issue), one.code)
-            groups.setdefault(kind, ProblemGroup(*kind, [], one)).lines.append(one.source.line)
-    return sorted(groups.values(), key=lambda group: -len(group.lines))
+            groups.setdefault(kind, ProblemGroup(*kind, [], one)).sources.append(one.source)
+    return sorted(groups.values(), key=lambda group: -len(group.sources))

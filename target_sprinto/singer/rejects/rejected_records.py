@@ -210,6 +210,8 @@ class RejectedRecords:
         written = len(_places(left))
         were, them = ("was", "it") if written == 1 else ("were", "them")
         when = "after a fix, once the session is applied" if held else "after a fix"
+        # An older version would replace the newer one.
+        when += f", if no later run has sent {them}"
         text += (
             f" {written} {were} written to {self._file.path}; to load {them} {when}:"
             f" {suggested('target-sprinto', '--input', str(self._file.path), config=self._config_files)}."

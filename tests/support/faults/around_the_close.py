@@ -63,7 +63,7 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
         )
         yield Cell(
             f"counts lag at processed, for too long, on_count_mismatch=apply{read_as(base)}",
-            PROCESSED.logging("It is applied anyway", traffic.format_counts()),
+            PROCESSED.logging("The difference is ignored", traffic.format_counts()),
             readings=replace(base, processed_counts_lag_seconds=60.0),
             settings={"on_count_mismatch": "apply"},
             pace={"max_count_lag": 1.0},

@@ -38,7 +38,7 @@ def without_counts() -> Edit:
 
 
 FOR_GOOD = 9999
-APPLIED_ANYWAY = "It is applied anyway"
+IGNORED = "The difference is ignored"
 BELOW = shifted(people=-2)
 ABOVE = shifted(people=2)
 AGAINST_EACH_OTHER = shifted(people=1, teams=-1)
@@ -70,7 +70,7 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
         for name, says, faults in tolerable(traffic):
             yield Cell(
                 f"counts, on_count_mismatch=apply: {name}{read_as(readings)}",
-                PROCESSED.logging(APPLIED_ANYWAY, *says),
+                PROCESSED.logging(IGNORED, *says),
                 faults,
                 readings,
                 settings={"on_count_mismatch": "apply"},
