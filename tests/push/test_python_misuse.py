@@ -759,6 +759,23 @@ def test_add_from_several_threads_is_an_error(
     assert sandbox.applied(integration_id) == {}
 
 
+def test_a_check_from_another_thread_during_a_push_is_an_error(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    """It may send the current page, just as the other thread adds to it."""
+
+    def records() -> Iterator[dict[str, int]]:
+        yield {"id": 1}
+        with ThreadPoolExecutor() as beside, pytest.raises(ConfigError, match="Several threads use one run"):
+            beside.submit(run.check).result()
+        yield {"id": 2}
+
+    run = client.run()
+    with pytest.raises(ConfigError, match="Several threads use one run"), run:
+        run.push("people", records())
+    assert sandbox.applied(integration_id) == {}
+
+
 def test_a_run_cannot_finish_during_a_push(client: SprintoClient) -> None:
     def records() -> Iterator[dict[str, int]]:
         yield {"id": 1}
