@@ -100,6 +100,23 @@ class _TotalTimeoutConnection(_Connection):
         finally:
             if self._given_up:
                 self.close()
+        if self._socket is not self.sock:
+            self._limit_receives(self._socket)
+
+    @property
+    def _socket(self) -> Any:  # noqa: ANN401 - a socket; with TLS inside TLS, `sock` is urllib3's wrapper of it
+        return getattr(self.sock, "socket", self.sock)
+
+    def _limit_receives(self, sock: Any) -> None:  # noqa: ANN401 - see `_socket`
+        """Limit each of the many receives that urllib3 needs for one read of TLS inside TLS."""
+        receive = sock.recv
+
+        def recv(size: int) -> bytes:
+            sock.settimeout(_left(self._until))
+            received: bytes = receive(size)
+            return received
+
+        sock.recv = recv
 
     def _new_conn(self) -> socket.socket:
         """Urllib3's own method gives each address the whole timeout, so that the second is never tried."""
@@ -165,7 +182,7 @@ class _TotalTimeoutConnection(_Connection):
 
         Otherwise the kernel still delivers what the network has lost of the request, up to minutes later.
         """
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _limit_response(self, kind: type[_FinalResponse]) -> None:
         # A proxy may have forwarded the request before its side of the connection ended.
