@@ -40,6 +40,10 @@ _MAX_INFORMATIONAL = 100
 """Maximum informational responses (1xx) before the final one; with more, the request fails."""
 
 
+_MAX_BYTES = 32_000_000
+"""Of a response as it is sent: twice what is read of its body, to leave room for headers and small chunks."""
+
+
 _MAX_IDLE_SECONDS = 10.0
 """Firewalls and gateways silently drop idle connections, and reset the next request on one."""
 
@@ -236,7 +240,8 @@ class _ProxyResponse(_FinalResponse):
 class _TimeLimitedReads(io.RawIOBase):
     """Reads from a socket's own file until time is up. Raises TimeoutError after that.
 
-    Raises StaleConnectionError if a connection that `may_be_stale` ends before the first byte.
+    Raises HTTPException after `_MAX_BYTES` (http.client reads a chunk of negative size without a limit), and
+    StaleConnectionError if a connection that `may_be_stale` ends before the first byte.
     """
 
     def __init__(self, source: io.RawIOBase, sock: Any, until: float, may_be_stale: bool) -> None:  # noqa: ANN401, FBT001 - a socket, or what TLS makes of one
@@ -245,6 +250,7 @@ class _TimeLimitedReads(io.RawIOBase):
         self._sock = sock
         self._until = until
         self._may_be_stale = may_be_stale
+        self._left_bytes = _MAX_BYTES
 
     def readable(self) -> bool:
         return True
@@ -260,6 +266,9 @@ class _TimeLimitedReads(io.RawIOBase):
         if self._may_be_stale and size == 0:
             raise StaleConnectionError("stale")
         self._may_be_stale = False
+        self._left_bytes -= size or 0
+        if self._left_bytes < 0:
+            raise HTTPException("too long")
         return size
 
     def close(self) -> None:
