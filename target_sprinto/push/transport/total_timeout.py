@@ -207,6 +207,12 @@ class _TotalTimeoutConnection(_Connection):
 class _FinalResponse(HTTPResponse):
     """A response that is not informational."""
 
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 would log what cannot be parsed, which may hold anything.
+        self.msg.defects = []
+        self.msg.set_payload("")
+
     def _read_status(self) -> tuple[str, int, str]:
         # http.client skips only 100, and takes any other 1xx (103 Early Hints) for the final response.
         for _ in range(_MAX_INFORMATIONAL + 1):
