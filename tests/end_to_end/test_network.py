@@ -68,7 +68,8 @@ class Proxy(socketserver.ThreadingTCPServer):
     """A forward proxy: CONNECT tunnels and plain requests, with a login if `login` is set.
 
     With `spoil` it responds to the first request in a tunnel with these bytes, which are not TLS. It closes
-    a tunnel that is silent for `idle` seconds. Its response to CONNECT takes `slow` seconds.
+    a tunnel that is silent for `idle` seconds. Its response to CONNECT takes `slow` seconds. With `trickle`
+    seconds between two bytes it passes on the responses. With `context` it speaks TLS itself.
     It rejects the first `refusals` requests with the status `refuse`, and with `retry_after` if that is set.
     """
 
@@ -85,11 +86,15 @@ class Proxy(socketserver.ThreadingTCPServer):
         spoil: bytes = b"",
         idle: float | None = None,
         slow: float = 0.0,
+        trickle: float = 0.0,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(("127.0.0.1", 0), ProxyHandler)
         self.spoil = spoil
         self.idle = idle
         self.slow = slow
+        self.trickle = trickle
+        self.context = context
         self.login = login
         self.refuse = refuse
         self.refusals = refusals
@@ -105,6 +110,15 @@ class Proxy(socketserver.ThreadingTCPServer):
 class ProxyHandler(socketserver.StreamRequestHandler):
     server: Proxy
     rbufsize = 0
+
+    def setup(self) -> None:
+        if self.server.context is not None:
+            self.request = self.server.context.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
 
     def handle(self) -> None:
         first = self.rfile.readline()
@@ -144,21 +158,20 @@ class ProxyHandler(socketserver.StreamRequestHandler):
     def pump(self, upstream: socket.socket) -> None:
         client = self.connection
         upstream.settimeout(30)
-        greeted = False
+        greeted = asked = False
         with contextlib.suppress(OSError):
             while found := select.select([client, upstream], [], [], self.server.idle)[0]:
                 for ready in found:
                     data = ready.recv(65536)
                     if not data:
                         return
-                    (upstream if ready is client else client).sendall(data)
+                    slow = bool(self.server.trickle) and asked
+                    for piece in map(bytes, zip(data)) if slow else (data,):
+                        (upstream if ready is client else client).sendall(piece)
+                        time.sleep(self.server.trickle * slow)
                     # The rest of a handshake is short; anything longer is a request.
-                    if (
-                        self.server.spoil
-                        and greeted
-                        and ready is client
-                        and len(data) > LONGER_THAN_A_HANDSHAKE
-                    ):
+                    asked = asked or (greeted and ready is client and len(data) > LONGER_THAN_A_HANDSHAKE)
+                    if self.server.spoil and asked:
                         client.sendall(self.server.spoil)
                         return
                     greeted = greeted or ready is upstream
@@ -447,6 +460,24 @@ def test_endless_responses_time_out(door: FrontDoor, what: str) -> None:
             server.stop.set()
     assert finished.code == 75
     assert time.monotonic() - began < 40
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_slow_response_behind_a_proxy_times_out(
+    secure_door: FrontDoor, authority: trustme.CA, trusted: dict[str, str], scheme: str
+) -> None:
+    context = None
+    if scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+    secure_door.pace |= {"shutdown_request_timeout": 0.5, "shutdown_timeout": 2.0}
+    with serving(Proxy(trickle=0.2, context=context)) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"{scheme}://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        began = time.monotonic()
+        finished = secure_door.run(people(3), env=env, request_timeout_seconds=1, retry_timeout_seconds=0)
+    assert finished.code == 75
+    assert "no response came in time" in finished.error
+    assert time.monotonic() - began < 20
 
 
 class SilentServer(socketserver.ThreadingTCPServer):

@@ -8,11 +8,12 @@ import pytest
 import requests
 
 from tests.support.front_door import API_KEY, people, state_line
-from tests.support.sandbox import Edit, Fault
+from tests.support.sandbox import Edit, Fault, Reset, Respond
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.options import ProcessingOutcome
     from tests.support.front_door import FrontDoor
+    from tests.support.sandbox import Effect
 
 SECONDS = 3.0
 
@@ -48,8 +49,13 @@ def run_after_other_session_failed(door: FrontDoor, retries: str) -> tuple[Any, 
     return finished, states[other]
 
 
-def test_a_failed_session_is_waited_for_while_sprinto_may_retry_it(door: FrontDoor) -> None:
+@pytest.mark.parametrize("effect", [None, Respond(429, {"Retry-After": "1"}), Respond(503), Reset()], ids=str)
+def test_a_failed_session_is_waited_for_while_sprinto_may_retry_it(
+    door: FrontDoor, effect: Effect | None
+) -> None:
     door.pace |= {"failed_final_after": 60.0}
+    if effect is not None:
+        door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=effect))
     finished, other = run_after_other_session_failed(door, "retried")
     assert (finished.code, finished.stdout, other) == (0, state_line(), "processed")
     assert finished.stderr.count("Waiting for another session of this integration") == 1
@@ -77,6 +83,7 @@ def test_an_unreadable_failed_session_is_not_waited_for(door: FrontDoor, refused
         )
     finished, other = run_after_other_session_failed(door, "final")
     assert (finished.code, finished.stdout, other) == (0, state_line(), "failed")
+    assert finished.stderr.count("Cannot check whether Sprinto is retrying the failed session.") == 1
 
 
 def test_a_failed_session_without_a_retry_count_is_waited_for_briefly(

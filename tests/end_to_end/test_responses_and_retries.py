@@ -45,6 +45,26 @@ def test_a_throttled_request_is_retried_after_retry_after(door: FrontDoor, statu
     door.side_by_side(play, [*POSTS, *GETS])
 
 
+def test_a_discard_also_waits_as_long_as_retry_after_asks(door: FrontDoor) -> None:
+    own, wait = door.integration_id, 2
+    busy = Respond(429, {"Retry-After": str(wait)})
+    door.sandbox.inject(Fault("push", integration_id=own, effect=Respond(401)))
+    door.sandbox.inject(Fault("close", integration_id=own, effect=busy))
+    finished = door.run(people(3))
+    assert finished.code == 1
+    assert "was discarded" in finished.error
+    first, second = moments(door, "close")
+    assert second - first >= wait
+
+
+def test_a_discard_is_not_given_up_for_a_retry_after_beyond_its_deadline(door: FrontDoor) -> None:
+    own, busy = door.integration_id, Respond(429, {"Retry-After": "60"})
+    door.sandbox.inject(Fault("push", integration_id=own, effect=Respond(401)))
+    door.sandbox.inject(Fault("close", integration_id=own, effect=busy))
+    finished = door.run(people(3))
+    assert "was discarded" in finished.error
+
+
 def test_retry_after_may_be_a_date(door: FrontDoor) -> None:
     at = datetime.now(timezone.utc) + timedelta(seconds=3)
     response = Respond(429, {"Retry-After": format_datetime(at, usegmt=True)})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import time
 
@@ -59,6 +60,12 @@ def test_a_large_page_may_be_the_first_request_on_a_connection() -> None:
         assert sandbox.sessions("some")[0].accepted_total == 1
         first.close()
         second.close()
+
+
+def test_a_client_leaves_the_logs_of_other_requests_alone(caplog: pytest.LogCaptureFixture) -> None:
+    new_client("http://127.0.0.1:9/api/external/push", "key").close()
+    logging.getLogger("urllib3.connection").warning("Failed to parse headers", exc_info=ValueError())
+    assert "Failed to parse headers" in caplog.text
 
 
 def test_a_server_without_tls_is_sent_nothing() -> None:

@@ -42,11 +42,12 @@ from target_sprinto import (
     SprintoError,
     Timeouts,
     TooFewRecords,
+    Unauthorized,
     UnserializableRecord,
 )
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient, RetryPolicy
-from tests.support.sandbox import Fault, Hang, Respond
+from tests.support.sandbox import Delay, Fault, Hang, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,6 +89,43 @@ def test_a_check_may_raise_any_exception(
         run.push("people", records())
     assert states(sandbox, integration_id) == ["cancelled"]
     assert run.result.outcome is RunOutcome.DISCARDED
+
+
+def test_an_api_error_of_a_check_does_not_resolve_a_create(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    """It may be another run's, whose `check` this one calls."""
+    sandbox.inject(Fault("create", integration_id=integration_id, effect=Delay(0.5)))
+
+    def interrupted() -> None:
+        if sandbox.fired(integration_id):
+            raise NotConnected("Another request failed.")
+
+    run = client.run(interrupted=interrupted)
+    with pytest.raises(NotConnected, match="was discarded"), run:
+        run.push("people", [{"id": 1}])
+    assert states(sandbox, integration_id) == ["cancelled"]
+    assert run.result.outcome is RunOutcome.DISCARDED
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_a_run_whose_create_failed_does_not_go_on(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, *, more: bool
+) -> None:
+    """Even if the program has caught the failure: the records of the page are gone."""
+    sandbox.inject(Fault("create", integration_id=integration_id, effect=Respond(401)))
+    run = client.run(page_size=1)
+
+    def use() -> None:
+        with run:
+            with pytest.raises(Unauthorized):
+                run.add("people", b'{"id": 1}')
+            if more:
+                run.add("people", b'{"id": 2}')
+
+    with pytest.raises(RunEnded):
+        use()
+    assert run.result.outcome is RunOutcome.NOTHING_SENT
 
 
 def test_a_check_that_returns_a_value_is_an_error(
@@ -756,6 +794,23 @@ def test_add_from_several_threads_is_an_error(
 
     with pytest.raises(ConfigError, match="Several threads use one run"):
         add_beside()
+    assert sandbox.applied(integration_id) == {}
+
+
+def test_a_check_from_another_thread_during_a_push_is_an_error(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    """It may send the current page, just as the other thread adds to it."""
+
+    def records() -> Iterator[dict[str, int]]:
+        yield {"id": 1}
+        with ThreadPoolExecutor() as beside, pytest.raises(ConfigError, match="Several threads use one run"):
+            beside.submit(run.check).result()
+        yield {"id": 2}
+
+    run = client.run()
+    with pytest.raises(ConfigError, match="Several threads use one run"), run:
+        run.push("people", records())
     assert sandbox.applied(integration_id) == {}
 
 

@@ -120,6 +120,23 @@ def test_a_date_that_is_not_one_is_ignored(date: object) -> None:
     assert run.result.outcome is RunOutcome.APPLIED
 
 
+@pytest.mark.parametrize("seconds", [0, 0.01, "0", None, [0]])
+def test_a_retry_after_of_any_type_is_read(seconds: object) -> None:
+    class Busy(Recorded):
+        def send(self, request: Request) -> Response:
+            response = super().send(request)
+            if len(self.sent) == 1:
+                return Response(429, {"Retry-After": seconds, "Date": 7}, b"")  # type: ignore[dict-item]
+            return response
+
+    with (
+        SprintoClient(api_key="test-key", integration_id="hr", transport=Busy()) as client,
+        client.run() as run,
+    ):
+        run.push("User", [{"a": 1}])
+    assert run.result.outcome is RunOutcome.APPLIED
+
+
 def test_an_unsent_request_is_not_in_doubt() -> None:
     def refuse(_: Request) -> None:
         raise NotConnected("The test has no network.")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.front_door import as_input, people
 from tests.support.peak_memory import MB, peak
-from tests.support.sandbox import Edit, Fault, Respond
+from tests.support.sandbox import Edit, Fault, Raw, Respond
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
@@ -100,6 +100,16 @@ def test_no_response_takes_more_than_300_mb(door: FrontDoor, what: str) -> None:
     print(what, f"{memory / MB:.0f} MB")  # noqa: T201 - pytest shows it on request
     # A page rejected once while compressed is resent uncompressed.
     assert exit_code in ({0} if what == "a rejection" else {1, 75}), stderr
+    assert memory < 300 * MB
+
+
+def test_a_chunk_of_negative_size_takes_little_memory(door: FrontDoor) -> None:
+    """http.client reads it until the connection ends."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
+    effect = Raw(head + b"x" * 150 * MB)
+    door.sandbox.inject(Fault("integration_status", integration_id=door.integration_id, effect=effect))
+    exit_code, memory, stderr = peak(door, iter([as_input(people(3))]))
+    assert exit_code == 0, stderr
     assert memory < 300 * MB
 
 

@@ -284,7 +284,9 @@ def _refusal(
 ) -> errors.ApiError:
     """What a status outside 2xx means."""
     action = f"{action} Sprinto returned {status}"
-    retry_after = parse_retry_after(headers.get("Retry-After"), parse_http_date(headers.get("Date")))
+    # A program's own transport may give them as numbers.
+    wait, date = (str(headers.get(name, "")) for name in ("Retry-After", "Date"))
+    retry_after = parse_retry_after(wait, parse_http_date(date))
     if status == HTTPStatus.BAD_REQUEST and operation is PUSH:
         return errors.PageRefused(
             f"{action}: the page was rejected.", details=details_of(body), response=body

@@ -116,6 +116,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     close = _Hedged(partial(client.discard_session, session_id), deadline, one_try, failures)
     poll = _Hedged(partial(client.session_status, session_id), deadline, one_try, failures)
     for seconds in client.timings.poll_intervals():
+        noted = len(failures)
         # Do not wait for a slow response: the status may show the outcome sooner.
         accepted = accepted or close.ask(_STATUS_AFTER_SECONDS) is not None
         if not deadline.remaining():
@@ -125,7 +126,10 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
             return _ended(session_id, status.state)
         if close.keeps_failing or poll.keeps_failing or seconds >= deadline.remaining():
             break
-        sleep_before(deadline, seconds)
+        new = (failure for failure in failures[noted:] if isinstance(failure, errors.ApiError))
+        asked = max((failure.retry_after or 0.0 for failure in new), default=0.0)
+        # A wait that the deadline does not allow would only prevent further attempts.
+        sleep_before(deadline, max(seconds, asked if asked < deadline.remaining() else 0.0))
     failure = failures[-1] if failures else None
     reason = f" ({failure.code})" if failure is not None else ""
     expiry = with_time_left(expiry, client.known_server_time())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from http import HTTPStatus
 from math import inf
 
 from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import recent_events
+from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
@@ -33,7 +35,7 @@ def wait_for_other_sessions(staged: StagedSession) -> None:
     CountMismatch.
     """
     until = time.monotonic() + staged.limit_seconds
-    failed = _FailedSession(staged)
+    failed = _FailedSession(staged, until)
     seen_inactive = noted = False
     for seconds in staged.client.timings.poll_intervals():
         sessions = interruptibly(
@@ -56,8 +58,9 @@ def wait_for_other_sessions(staged: StagedSession) -> None:
 class _FailedSession:
     """The session opened before this run's, if it has failed."""
 
-    def __init__(self, staged: StagedSession) -> None:
+    def __init__(self, staged: StagedSession, until: float) -> None:
         self._staged = staged
+        self._until = until
         self._count = 0
         self._id: str | None = None
         self._watch: ProcessingWatch
@@ -69,30 +72,30 @@ class _FailedSession:
         """
         if not isinstance(count, int) or count <= 0:
             return False
-        if count > self._count:
-            self._count, self._id = count, self._opened_before()
-            self._watch = ProcessingWatch(self._staged.client.timings.failed_final_after)
-        if self._id is None:
-            return False
-        client, once = self._staged.client, self._staged.retry_policy.once()
-        session_id = self._id
+        staged = self._staged
+        left = max(0.0, self._until - time.monotonic())
+        policy = replace(staged.retry_policy, retry_seconds=left)
         try:
-            status = interruptibly(lambda: client.session_status(session_id, once), self._staged.check)
-        except errors.ApiError:
+            if count > self._count:
+                self._count, self._id = count, None
+                self._watch = ProcessingWatch(staged.client.timings.failed_final_after)
+                self._id = self._opened_before(policy)
+            if (session_id := self._id) is None:
+                return False
+            status = interruptibly(lambda: staged.client.session_status(session_id, policy), staged.check)
+        except errors.ApiError as failure:
             # Sprinto may no longer know an old session.
+            if self._id is None or not isinstance(failure, errors.NotFound):
+                log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
+            self._id = None
             return False
         return (
             status.state in {"failed", "processing"}
             and self._watch.read(status, time.monotonic()) is Processing.PENDING
         )
 
-    def _opened_before(self) -> str | None:
-        try:
-            staged = self._staged
-            logged = logged_sessions(recent_events(staged.client, staged.retry_policy, staged.check))
-        except errors.ApiError as failure:
-            log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
-            return None
+    def _opened_before(self, policy: RetryPolicy) -> str | None:
+        logged = logged_sessions(recent_events(self._staged.client, policy, self._staged.check))
         return next((session.id for session in logged if session.id != self._staged.id), None)
 
 

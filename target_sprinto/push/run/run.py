@@ -137,7 +137,7 @@ class Run:
                     # Keys of different fields cannot be compared.
                     fields = ()
                 for body, place, entity_key in encoded(arguments.records(records), self._pushes, fields):
-                    self.check()
+                    self._session.check()
                     self.add_valid(entity_type, body, place, entity_key)
             except BaseException as failure:
                 self._abort_because(failure)
@@ -185,7 +185,9 @@ class Run:
 
     def check(self) -> None:
         """Raise if the run was interrupted or a page has failed. Call it while you wait for input."""
-        self._session.check()
+        with self._use:
+            # It may send the current page.
+            self._session.check()
 
     def finish(self) -> RunResult:
         """Send the rest, reconcile, apply, and return once Sprinto has processed it.

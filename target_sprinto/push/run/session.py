@@ -100,13 +100,8 @@ class RunSession:
             self._client, options.reference, self._retry_policy, options.on_conflict
         )
         self._transition(Event.FIRST_PAGE)
-        try:
-            with self.run_phase.unless_aborted():
-                session = self._opening.wait(self._interrupted)
-        except errors.ApiError as failure:
-            if failure.outcome is errors.Outcome.NOT_PERFORMED:
-                self._transition(Event.CREATE_DID_NOT_HAPPEN)
-            raise
+        with self.run_phase.unless_aborted():
+            session = self._opening.wait(self._interrupted)
         opened = self._opened(session)
         if session.state != "active":
             raise session_ended(session, "accepts no more pages")

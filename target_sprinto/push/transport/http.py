@@ -7,7 +7,6 @@ follow redirects, and its adapter's overhead takes as long as the exchange itsel
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
 import threading
@@ -32,7 +31,6 @@ class HttpTransport:
     """Connections to one host, each kept open for the next exchange. Thread-safe."""
 
     def __init__(self, base_url: str, api_key: str) -> None:
-        logging.getLogger("urllib3.connection").addFilter(_without_header_dump)
         self._base_url = base_url
         self._headers = {
             "Accept-Encoding": requests.utils.DEFAULT_ACCEPT_ENCODING,
@@ -134,11 +132,6 @@ def _require_usable_proxy(url: str | None) -> None:
         " Latin-1.",
         "Write http://user:password@host:port, with `#`, `/`, `@`, `[`, `]` in the password percent-encoded.",
     )
-
-
-def _without_header_dump(record: logging.LogRecord) -> bool:
-    """Drop records with a traceback: they quote headers that cannot be parsed, which may hold anything."""
-    return not record.exc_info
 
 
 def _read(response: urllib3.BaseHTTPResponse, action: str) -> bytes:

@@ -40,6 +40,10 @@ _MAX_INFORMATIONAL = 100
 """Maximum informational responses (1xx) before the final one; with more, the request fails."""
 
 
+_MAX_BYTES = 32_000_000
+"""Of a response as it is sent: twice what is read of its body, to leave room for headers and small chunks."""
+
+
 _MAX_IDLE_SECONDS = 10.0
 """Firewalls and gateways silently drop idle connections, and reset the next request on one."""
 
@@ -100,6 +104,23 @@ class _TotalTimeoutConnection(_Connection):
         finally:
             if self._given_up:
                 self.close()
+        if self._socket is not self.sock:
+            self._limit_receives(self._socket)
+
+    @property
+    def _socket(self) -> Any:  # noqa: ANN401 - a socket; with TLS inside TLS, `sock` is urllib3's wrapper of it
+        return getattr(self.sock, "socket", self.sock)
+
+    def _limit_receives(self, sock: Any) -> None:  # noqa: ANN401 - see `_socket`
+        """Limit each of the many receives that urllib3 needs for one read of TLS inside TLS."""
+        receive = sock.recv
+
+        def recv(size: int) -> bytes:
+            sock.settimeout(_left(self._until))
+            received: bytes = receive(size)
+            return received
+
+        sock.recv = recv
 
     def _new_conn(self) -> socket.socket:
         """Urllib3's own method gives each address the whole timeout, so that the second is never tried."""
@@ -165,7 +186,7 @@ class _TotalTimeoutConnection(_Connection):
 
         Otherwise the kernel still delivers what the network has lost of the request, up to minutes later.
         """
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _limit_response(self, kind: type[_FinalResponse]) -> None:
         # A proxy may have forwarded the request before its side of the connection ended.
@@ -185,6 +206,12 @@ class _TotalTimeoutConnection(_Connection):
 
 class _FinalResponse(HTTPResponse):
     """A response that is not informational."""
+
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 would log what cannot be parsed, which may hold anything.
+        self.msg.defects = []
+        self.msg.set_payload("")
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client skips only 100, and takes any other 1xx (103 Early Hints) for the final response.
@@ -219,7 +246,8 @@ class _ProxyResponse(_FinalResponse):
 class _TimeLimitedReads(io.RawIOBase):
     """Reads from a socket's own file until time is up. Raises TimeoutError after that.
 
-    Raises StaleConnectionError if a connection that `may_be_stale` ends before the first byte.
+    Raises HTTPException after `_MAX_BYTES` (http.client reads a chunk of negative size without a limit), and
+    StaleConnectionError if a connection that `may_be_stale` ends before the first byte.
     """
 
     def __init__(self, source: io.RawIOBase, sock: Any, until: float, may_be_stale: bool) -> None:  # noqa: ANN401, FBT001 - a socket, or what TLS makes of one
@@ -228,6 +256,7 @@ class _TimeLimitedReads(io.RawIOBase):
         self._sock = sock
         self._until = until
         self._may_be_stale = may_be_stale
+        self._left_bytes = _MAX_BYTES
 
     def readable(self) -> bool:
         return True
@@ -243,6 +272,9 @@ class _TimeLimitedReads(io.RawIOBase):
         if self._may_be_stale and size == 0:
             raise StaleConnectionError("stale")
         self._may_be_stale = False
+        self._left_bytes -= size or 0
+        if self._left_bytes < 0:
+            raise HTTPException("too long")
         return size
 
     def close(self) -> None:
