@@ -77,11 +77,11 @@ def read_folder(
     found, links = ReceiptFolder(), []
     for file in sorted(chain.receipt_files(path)):
         check()
+        if not _may_be_receipt(file):
+            found.others += 1
+            continue
         try:
             content = document.read_bytes(file)
-            if not document.BEGIN.startswith(content[: len(document.BEGIN)]):
-                found.others += 1
-                continue
             head = chain.head_of(content)
             if head is not None and _is_unfinished(file, head):
                 document.parse(file, content)
@@ -128,6 +128,15 @@ def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
             differing[run.run] = f"{problem} [{ChainBroken.code}]"
     own = (run for run in kept.values() if run.run not in differing)
     return sorted(own, key=lambda run: run.ended_at), [*differing.values()]
+
+
+def _may_be_receipt(path: Path) -> bool:
+    """Whether a file begins like a receipt, even a damaged one, or cannot be read. Any other may be huge."""
+    try:
+        with path.open("rb") as opened:
+            return document.BEGIN.startswith(opened.read(len(document.BEGIN)))
+    except OSError:
+        return True
 
 
 def _is_unfinished(path: Path, head: chain.Head) -> bool:

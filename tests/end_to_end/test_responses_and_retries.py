@@ -272,6 +272,7 @@ SAYS_SO: dict[str, Effect] = {
     "errors in an object": Edit(lambda body: body | {"validation_errors": {"people": REJECTED}}),
     "more than is read": Edit(lambda body: body | {"validation_errors": REJECTED * 30_000}),
     "another status": Respond(200, body={"rejected_count_total": 1}),
+    "an error that is not UTF-8": Respond(202, body=b'{"rejected_count_total": 1, "error": "Ren\xe9"}'),
 }
 
 

@@ -272,7 +272,9 @@ def test_an_expired_session_with_a_count_mismatch_is_never_applied(
     door.sandbox.expire(door.integration_id)
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (1, "")
-    assert "4 people, but this run sent 3 people" in finished.error
+    assert (
+        "4 people, but this run sent 3 people. It is not ignored, because the session has" in finished.error
+    )
     assert door.applied() == {}
 
 

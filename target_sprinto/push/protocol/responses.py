@@ -102,7 +102,7 @@ class _Rejection(msgspec.Struct, frozen=True):
 
     rejected_count_total: Any = None
     validation_errors: Any = None
-    error: Any = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class IntegrationSessions(msgspec.Struct, frozen=True):
@@ -328,8 +328,10 @@ def details_of(body: bytes) -> tuple[dict[str, object], ...]:
     Only the first thousand: a page has at most a hundred records.
     """
     found = _rejection(body)
-    details = found.error.get("details") if isinstance(found.error, dict) else None
-    listed = [details, found.validation_errors]
+    listed = [found.validation_errors]
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        error = msgspec.json.decode(found.error)
+        listed.insert(0, error.get("details") if isinstance(error, dict) else None)
     entries = (entry for one in listed if isinstance(one, list) for entry in one)
     return tuple(islice((entry for entry in entries if isinstance(entry, dict)), 1000))
 

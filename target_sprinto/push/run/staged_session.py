@@ -269,14 +269,16 @@ class StagedSession:
     def report_mismatch(self, status: SessionStatus, session_outcome: str = "") -> None:
         """Raise CountMismatch, or only warn if the user wants to apply anyway.
 
-        An expired session is never applied anyway: it may be closed only if the counts are correct.
+        An expired session may be closed only if the counts are correct.
         """
         counted, sent = format_difference(status.counts(), self.sent)
         what = f"Sprinto counts {counted}, but this run sent {sent}."
-        if self.on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
-            log.warning("%s The difference is ignored (`on_count_mismatch`).", what)
-            self._tolerated = status.counts()
-            return
+        if self.on_count_mismatch is OnCountMismatch.APPLY:
+            if status.state != "expired":
+                log.warning("%s The difference is ignored (`on_count_mismatch`).", what)
+                self._tolerated = status.counts()
+                return
+            what += " It is not ignored, because the session has expired."
         # A page that was sent again may be staged twice, which may not happen to the next run.
         temporary = self.resent_at > -inf and not session_outcome
         failure = errors.CountMismatch(what, temporary=temporary)
