@@ -22,6 +22,15 @@ Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] 
 SocketOptions = Sequence[tuple[int, int, int | bytes]]
 
 
+class FastSocket(socket.socket):
+    """Sets its timeout only to another value: each time, another thread of this process may take the GIL."""
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the timeout of each operation, in seconds; None for none."""
+        if value != self.gettimeout():
+            super().settimeout(value)
+
+
 def connect_to_any(addresses: Iterable[Address], options: SocketOptions, until: float) -> socket.socket:
     """The first connection that succeeds; all other attempts are closed and send nothing.
 
@@ -61,7 +70,7 @@ def connect_to_any(addresses: Iterable[Address], options: SocketOptions, until: 
 def _start(address: Address, options: SocketOptions) -> socket.socket:
     """Start an attempt to connect. Raises OSError if it cannot be started."""
     family, kind, protocol, _, place = address
-    attempt = socket.socket(family, kind, protocol)
+    attempt = FastSocket(family, kind, protocol)
     try:
         for option in options:
             attempt.setsockopt(*option)

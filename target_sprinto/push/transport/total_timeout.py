@@ -44,6 +44,10 @@ _MAX_BYTES = 32_000_000
 """Of a response as it is sent: twice what is read of its body, to leave room for headers and small chunks."""
 
 
+_TOLERANCE_SECONDS = 0.1
+"""How much longer than the time left one read may take: see `addresses.FastSocket`."""
+
+
 _MAX_IDLE_SECONDS = 10.0
 """Firewalls and gateways silently drop idle connections, and reset the next request on one."""
 
@@ -262,7 +266,9 @@ class _TimeLimitedReads(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
-        self._sock.settimeout(_left(self._until))
+        left = _left(self._until)
+        if self._sock.gettimeout() - left > _TOLERANCE_SECONDS:
+            self._sock.settimeout(left)
         try:
             size = self._source.readinto(buffer)
         except ConnectionError as failure:
