@@ -119,7 +119,7 @@ def document(
         "bytes": run.bytes,
         "problems": [
             {"entity_type": one.entity_type, **one.problem._asdict(), "code": one.code}
-            | {"records": len(one.sources), "lines": [source.line for source in one.sources[:5]]}
+            | {"records": len(one.sources), "places": one.places}
             for one in grouped(rejected)
         ],
         "error": failure.code if failure else None,
@@ -149,7 +149,7 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
         yield f"A run would make {pluralize(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
     for one in preview["problems"]:
         what = " ".join(filter(None, (f"field {one['field']!r}" if one["field"] else "", one["issue"])))
-        lines = ", ".join(map(str, one["lines"])) + (", …" if one["records"] > len(one["lines"]) else "")
+        lines = ", ".join(one["places"]) + (", …" if one["records"] > len(one["places"]) else "")
         yield (
             f"{pluralize(one['records'], 'record')} of {one['entity_type']}: {what} [{one['code']}],"
             f" input line{'' if one['records'] == 1 else 's'} {lines}"

@@ -368,6 +368,16 @@ def test_an_expired_session_is_applied_once_it_is_not_counted_as_active(door: Fr
     assert "status counts an active session, which the activity log does not show yet" in finished.stderr
 
 
+def test_a_throttled_look_does_not_take_the_time_of_the_next_one(door: FrontDoor) -> None:
+    session = hold_and_expire(door)
+    seen = door.operations()
+    active = Edit(lambda body: body | {"sessions": body["sessions"] | {"active": 1}})
+    fault(door, "integration_status", active, nth=seen.count("integration_status") + 1, times=2)
+    fault(door, "activity", Respond(429, {"Retry-After": "1"}), nth=seen.count("activity") + 1)
+    door.pace["max_count_lag"] = 0.5
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+
+
 @pytest.mark.parametrize("activity", [lambda: None, lambda: datetime.now(timezone.utc).isoformat()])
 def test_a_missing_or_own_last_activity_does_not_prevent_apply(
     door: FrontDoor, activity: Callable[[], str | None]

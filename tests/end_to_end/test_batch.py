@@ -140,6 +140,16 @@ def test_rejects_with_the_same_problem_are_named_by_file_and_line(door: FrontDoo
     assert f"input lines 2 ({file}, line 6), 2 ({file}, line 7)\n" in finished.stderr
 
 
+def test_a_preview_names_rejects_by_file_and_line(door: FrontDoor, folder: Path) -> None:
+    (folder / "1").write_bytes(b'{"id": "x"}\n{"id": "y"}\n')
+    tap = door.folder / "tap.singer"
+    tap.write_bytes(as_input([SCHEMA, batch(folder / "1"), STATE]))
+    command = ["map", "preview", "--input", str(tap), "--config", str(door.config())]
+    finished = door.finish(door.start(*command, program="sprintoctl"))
+    file = f"batch file {str(folder / '1')!r}"
+    assert f"input lines 2 ({file}, line 1), 2 ({file}, line 2)\n" in finished.stdout
+
+
 WHOLE = gzip.compress(lines(range(50)), mtime=0)
 BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
     "missing": (None, PLAIN, "No such file or directory", "batch-file"),

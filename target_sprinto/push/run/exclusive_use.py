@@ -37,13 +37,13 @@ class ExclusiveUse:
         return frame is not None
 
     def __enter__(self) -> None:
-        """Raise ConfigError for use by another process, or by several threads: then it is not applied."""
+        """Raise ConfigError for use by another process, or by several threads: it cannot be finished then."""
         if self.is_forked:
             raise ConfigError("Use a run only in the process that began it.", "Begin one in each.")
         if self._was_shared or not self._in_use.acquire(blocking=False):
             self._was_shared = True
             raise ConfigError(
-                "Several threads use one run at the same time, so it is not applied.",
+                "Several threads use one run at the same time; it is not applied, unless it is finishing.",
                 "Begin a run in each thread, or pass the records to one.",
             )
         self._users.append(sys._getframe(1))  # noqa: SLF001 - see above

@@ -73,12 +73,13 @@ class _FailedSession:
         if not isinstance(count, int) or count <= 0:
             return False
         staged = self._staged
-        left = max(0.0, self._until - time.monotonic())
+        final_after = staged.client.timings.failed_final_after
+        left = max(0.0, min(self._until - time.monotonic(), final_after))
         policy = replace(staged.retry_policy, retry_seconds=left)
         try:
             if count > self._count:
                 self._count, self._id = count, None
-                self._watch = ProcessingWatch(staged.client.timings.failed_final_after)
+                self._watch = ProcessingWatch(final_after)
                 self._id = self._opened_before(policy)
             if (session_id := self._id) is None:
                 return False

@@ -224,6 +224,8 @@ class StagedSession:
         seen: list[datetime] = []
         was_active = busy = False
         for looks, seconds in enumerate(client.timings.poll_intervals()):
+            # A look may itself wait for long, under a rate limit.
+            asked = time.monotonic()
             integration = interruptibly(lambda: client.integration_status(self.retry_policy), check)
             events = recent_events(client, self.retry_policy, check)
             if not is_latest(self.id, events):
@@ -245,7 +247,7 @@ class StagedSession:
                 )
             seen += [activity] if activity else []
             busy = busy or was_active or integration.sessions.processing != 0
-            if time.monotonic() - began >= client.timings.max_count_lag:
+            if asked - began >= client.timings.max_count_lag:
                 return shows_all or (not busy and moves_with_each_look(seen))
             interruptible_sleep(seconds, check)
         raise AssertionError("the intervals never end")

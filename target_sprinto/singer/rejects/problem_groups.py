@@ -22,13 +22,18 @@ class ProblemGroup:
     sources: list[Source]
     first: Rejected
 
+    @property
+    def places(self) -> list[str]:
+        """Where the first records are in the input."""
+        return [
+            f"{source.line} ({source.batch_place})" if source.batch_place else str(source.line)
+            for source in self.sources[:_LINES_SHOWN]
+        ]
+
     def __str__(self) -> str:
         if len(self.sources) == 1:
             return str(self.first)
-        shown = ", ".join(
-            f"{source.line} ({source.batch_place})" if source.batch_place else str(source.line)
-            for source in self.sources[:_LINES_SHOWN]
-        )
+        shown = ", ".join(self.places)
         more = len(self.sources) - _LINES_SHOWN
         return (
             f"{pluralize(len(self.sources), 'record')} of entity type {quoted(self.entity_type)}:"
