@@ -386,8 +386,8 @@ def test_the_text_false_does_not_become_true(door: FrontDoor) -> None:
     assert mapped(advice).code == 0
     assert [one["encrypted"] for one in door.applied()["Laptop"]] == [False, True]
     warned = mapped("bool(encrypted)").stderr
-    assert "makes true for field 'encrypted' of every text in 'encrypted' but an empty one" in warned
-    assert "Write `x == 'true' if x is not None else None`." in warned
+    assert "field 'encrypted' of stream 'laptops' is true for any text in 'encrypted'" in warned
+    assert "Write `x == 'true' if x is not None else None`; to test for text" in warned
 
 
 def test_a_list_or_object_is_not_proposed_as_text(door: FrontDoor) -> None:

@@ -17,6 +17,7 @@ FIELDS: dict[str, Any] = {
     "extra": {"type": "boolean"},
     "pay": {"type": ["number", "null"]},
     "any": {},
+    "ids": {"type": "array", "items": {"type": "integer"}},
     "either": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
     "number": {"anyOf": [{"type": "integer"}, {"type": "number"}]},
     "one": {"oneOf": [{"type": "integer"}, {"type": "string"}]},
@@ -31,6 +32,7 @@ RECORD: dict[str, Any] = {
     "extra": True,
     "pay": 1.5,
     "any": [1],
+    "ids": [1, 2],
     "either": 3,
     "number": 2,
     "one": 1,
@@ -197,6 +199,9 @@ def test_a_field_with_alternatives_may_be_copied_onto_itself(door: FrontDoor, ru
         ("0 < pay < 8.3", "float(pay) < 8.3"),
         ("0.1 in any", "0.1 in [float(x) for x in any]"),
         ("pay > float(name)", "float(pay) > float(name)"),
+        ("pay > id / 100", "float(pay) > id / 100"),
+        ("any == [0.1, 8.3]", "[float(x) for x in any] == [0.1, 8.3]"),
+        ("[0.1] != inner['flag']", "[0.1] != [float(x) for x in inner['flag']]"),
     ],
 )
 @pytest.mark.parametrize("target", ["made", "__filter__"])
@@ -223,6 +228,12 @@ def test_a_decimal_is_not_compared_with_a_float(
         ("float(pay) * 2.2 < float(pay) + 0.3", True),
         ("float(pay) == float('0.1')", True),
         ("8.3 < 8.4", True),
+        ("float(pay) == id / 70", True),
+        ("pay * id / 7 < 1.5", True),
+        ("0.1 in [float(x) for x in any]", False),
+        ("[0.1] == [float(x) for x in [pay]]", True),
+        ("0.1 in ids", False),
+        ("datetime.datetime.fromisoformat('2026-01-01').timestamp() > 0.1", True),
     ],
 )
 def test_comparisons_of_exact_numbers_and_of_floats_are_allowed(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from target_sprinto.errors import MapFailed
-from target_sprinto.singer.mapping.map_check import require_entity, require_known_names, require_map
+from target_sprinto.singer.mapping.map_check import doubts, require_entity, require_known_names, require_map
 from target_sprinto.singer.mapping.map_rules import MapRule, parsed
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 
@@ -19,6 +19,7 @@ FIELDS: dict[str, Any] = {
     "Last Working Day": TEXT,
     "First-Name": TEXT,
     "class": TEXT,
+    "joined": TEXT | {"format": "date"},
     "from": {"type": ["integer", "null"]},
     "contact": {"type": ["object", "null"], "properties": {"email": TEXT}},
     "home address": {"type": "object", "properties": {"city": TEXT}},
@@ -136,3 +137,19 @@ def test_several_expressions_are_rejected(expression: str) -> None:
 @pytest.mark.parametrize("expression", ["id\n", "id  # the number", "(id\n+ No)\n", "id;"])
 def test_line_ends_and_comments_are_allowed(expression: str) -> None:
     assert parsed(expression) is not None
+
+
+@pytest.mark.parametrize(
+    ("target", "expression", "doubted"),
+    [
+        ("name", "bool(record['First Name'])", True),
+        ("__filter__", "bool(record['First Name'])", False),
+        ("name", "bool(joined)", False),
+        ("name", "'%4s' % id", True),
+        ("name", "'%d of %r' % (No, id)", True),
+        ("name", "'%d' % id", False),
+        ("name", "f'{id:05d}'", False),
+    ],
+)
+def test_a_text_is_doubted_only_if_it_may_be_wrong(target: str, expression: str, *, doubted: bool) -> None:
+    assert any(doubts(MapRule("people", "people", {target: expression}), "people", FIELDS)) == doubted

@@ -163,13 +163,12 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             ),
         )
     for target, expression in rule.expressions.items():
-        if (text := text_as_bool(expression, fields)) is not None:
+        if target != "__filter__" and (text := text_as_bool(expression, fields)) is not None:
             yield (
                 target,
                 MapFailed(
-                    f"the stream map of stream {quoted(stream)} makes true for {_place(target)} of every"
-                    f" text in {quoted(text)} but an empty one, even of 'false'.",
-                    f"Write `{_truth_of('x', may_be_null=True)}`.",
+                    f"{_in(stream, target)} is true for any text in {quoted(text)}, even for 'false'.",
+                    f"Write `{_truth_of('x', may_be_null=True)}`; to test for text: `x is not None`.",
                 ),
             )
         if (null := null_as_text(expression, fields)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -38,10 +39,11 @@ def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[
         operands = [node.left, *node.comparators]
         for left, operator, right in zip(operands, node.ops, operands[1:], strict=False):
             for decimal, number in ((left, right), (right, left)):
-                if not _is_float(number) or _is_never_decimal(decimal, fields):
+                if not _is_float(number, fields) or _is_never_decimal(decimal, fields):
                     continue
                 read = ast.unparse(decimal)
-                of_items = decimal is right and isinstance(operator, ast.In | ast.NotIn)
+                is_in = isinstance(operator, ast.In | ast.NotIn)
+                of_items = decimal is right if is_in else isinstance(number, ast.List | ast.ListComp)
                 converted = ast.Name(f"[float(x) for x in {read}]" if of_items else f"float({read})")
                 sides = (converted, right) if decimal is left else (left, converted)
                 corrected = ast.unparse(ast.Compare(sides[0], [operator], [sides[1]]))
@@ -50,26 +52,33 @@ def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[
                 yield InexactComparison(read, ast.unparse(number), corrected)
 
 
-def _is_float(node: ast.expr) -> bool:
+def _is_float(node: ast.expr, fields: Mapping[str, Any]) -> bool:
     """Whether it may be a float that is not exactly the decimal of the same digits, as 0.5 is."""
     match node:
         case ast.Constant(float(value)):
             return Decimal(value) != Decimal(repr(value))
         case ast.Call(ast.Name("float")):
             return True
-    return any(map(_is_float, _parts(node)))
+        case ast.BinOp(left, ast.Div(), right) if all(_is_never_decimal(n, fields) for n in (left, right)):
+            return True
+    return any(_is_float(part, fields) for part in _parts(node))
 
 
 def _is_never_decimal(node: ast.expr, fields: Mapping[str, Any]) -> bool:
     match node:
-        case ast.Constant() | ast.Call(ast.Name("float" | "int")):
+        case ast.Constant() | ast.Call(
+            ast.Name("float" | "int") | ast.Attribute(_, "timestamp" | "total_seconds")
+        ):
             return True
-        case ast.BinOp() if _is_float(node):
+        case ast.BinOp() if _is_float(node, fields):
             # A decimal in it would be an error.
             return True
     if parts := _parts(node):
         return all(_is_never_decimal(part, fields) for part in parts)
-    return types_of(read_at(node, fields)) - {"null"} == {"integer"}
+    schema = read_at(node, fields)
+    if isinstance(schema, dict) and types_of(schema) - {"null"} == {"array"}:
+        schema = schema.get("items")
+    return types_of(schema) - {"null"} == {"integer"}
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
@@ -81,6 +90,8 @@ def _parts(node: ast.expr) -> list[ast.expr]:
             return [left, right]
         case ast.BoolOp(_, parts) | ast.List(parts) | ast.Tuple(parts) | ast.Set(parts):
             return parts
+        case ast.ListComp(item) | ast.SetComp(item) | ast.GeneratorExp(item):
+            return [item]
     return []
 
 
@@ -96,9 +107,12 @@ def null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
         if node in conditional:
             continue
         match node:
+            case ast.BinOp(ast.Constant(str(form)), ast.Mod()) if not re.search(r"%[-.\d]*[rs]", form):
+                # `%d` fails on null, as a format specification does.
+                continue
             case (
                 ast.Call(ast.Name("str"), [read], [])
-                | ast.FormattedValue(read)
+                | ast.FormattedValue(read, format_spec=None)
                 | ast.BinOp(ast.Constant(str()), ast.Mod(), read)
             ):
                 for part in read.elts if isinstance(read, ast.Tuple) else [read]:
@@ -108,9 +122,14 @@ def null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
 
 
 def text_as_bool(expression: str, fields: Mapping[str, Any]) -> str | None:
-    """The text that `bool` reads, if any: every text but an empty one is true."""
+    """The text that `bool` reads, if any: every text but an empty one is true.
+
+    Text with a format, such as a date, is never 'false': `bool` tests whether there is one.
+    """
     for node in nodes_of(expression):
         match node:
-            case ast.Call(ast.Name("bool"), [read], []) if "string" in types_of(read_at(read, fields)):
-                return ast.unparse(read)
+            case ast.Call(ast.Name("bool"), [read], []):
+                schema = read_at(read, fields)
+                if isinstance(schema, dict) and "string" in types_of(schema) and "format" not in schema:
+                    return ast.unparse(read)
     return None
