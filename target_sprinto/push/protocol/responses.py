@@ -330,8 +330,7 @@ def details_of(body: bytes) -> tuple[dict[str, object], ...]:
     found = _rejection(body)
     listed = [found.validation_errors]
     with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        error = msgspec.json.decode(found.error)
-        listed.insert(0, error.get("details") if isinstance(error, dict) else None)
+        listed.insert(0, msgspec.json.decode(found.error, type=dict[str, Any]).get("details"))
     entries = (entry for one in listed if isinstance(one, list) for entry in one)
     return tuple(islice((entry for entry in entries if isinstance(entry, dict)), 1000))
 

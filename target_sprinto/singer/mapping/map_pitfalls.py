@@ -70,9 +70,6 @@ def _is_never_decimal(node: ast.expr, fields: Mapping[str, Any]) -> bool:
             ast.Name("float" | "int") | ast.Attribute(_, "timestamp" | "total_seconds")
         ):
             return True
-        case ast.BinOp() if _is_float(node, fields):
-            # A decimal in it would be an error.
-            return True
     if parts := _parts(node):
         return all(_is_never_decimal(part, fields) for part in parts)
     schema = read_at(node, fields)
