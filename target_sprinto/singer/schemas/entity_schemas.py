@@ -58,8 +58,8 @@ class EntitySchema:
             raise SettingsError(f"`entity_schemas.{shown(entity_type)}` cannot be used: {problem}") from None
         except ValueError:
             raise SettingsError(
-                f'`entity_schemas.{shown(entity_type)}` must be {{"key": [field], "schema": {{JSON Schema}}}},'
-                " the schema valid and without references to other documents"
+                f'`entity_schemas.{shown(entity_type)}` must be {{"key": [field], "schema": {{JSON Schema}}}}'
+                ", the schema valid and without references to other documents"
             ) from None
         self.entity_type = entity_type
         self.schema, self.key = given.schema, given.key
