@@ -160,7 +160,7 @@ class Verdict:
     def counts_are_unchanged_after_a_resend(self, session: Session) -> None:
         """After a resend, the counts must be unchanged for a while before the close (What a response means).
 
-        After a stale connection, it is enough that they are unchanged before the next page is sent, for
+        After a stale connection, it is enough that they are unchanged before another page is sent, for
         longer than the interval between the two attempts.
         """
         pushes = self.evidence.of("push", session.id)
@@ -171,7 +171,9 @@ class Verdict:
         for first, second in self._resends(pushes):
             if self._span(at_the_end) >= self.pace.quiet_period / 2:
                 return
-            left = min((push.at for push in pushes if push.at > second.at), default=closes[0].at)
+            # A further copy may be lost as well; the pairs with the last one hold for all.
+            others = (push for push in pushes if not share_a_record(content(first), content(push)))
+            left = min((push.at for push in others if push.at > second.at), default=closes[0].at)
             status_reads = [
                 look.at for look in self.evidence.status_reads(session.id, before=left) if look.at > second.at
             ]
