@@ -174,12 +174,11 @@ class StagedSession:
         """Compare Sprinto's counts with what was sent, until they are equal or can no longer become so.
 
         If a late copy of a page may still arrive, they must then stay equal for a while. Returns the decisive
-        status. Raises CountMismatch unless the user wants to apply anyway, or
-        SessionEnded if the session can no longer be closed.
+        status. Raises CountMismatch unless the user wants to apply anyway, or SessionEnded if the session can
+        no longer be closed.
         """
-        began, quiet_seconds = time.monotonic(), 0.0
-        if self.late_copy_possible:
-            quiet_seconds = self.client.timings.quiet_period
+        began = time.monotonic()
+        quiet_seconds = self.client.timings.quiet_period if self.late_copy_possible else 0.0
         equal_since: float | None = None
         for seconds in self.client.timings.poll_intervals():
             # The status is that of some moment between `asked` and `now`.
