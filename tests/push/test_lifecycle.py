@@ -4,19 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_sprinto.push.errors import RunEnded
 from target_sprinto.push.protocol.lifecycle import (
     TRANSITIONS,
     Comparison,
-    Event,
     Phase,
     Processing,
     ProcessingWatch,
     compare_counts,
     describe_end,
     keep_alive_interval,
-    next_phase,
 )
 from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.run.run_phase import RunPhase
 from target_sprinto.push.text import format_counts
 
 COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5))
@@ -33,37 +33,63 @@ def test_counts_show_no_unknown_entity_types() -> None:
     )
 
 
-def test_every_phase_and_event_is_in_the_table() -> None:
-    assert {phase for phase, _ in TRANSITIONS} == set(Phase)
-    assert {event for _, event in TRANSITIONS} == set(Event)
+def test_every_phase_is_in_the_table() -> None:
+    assert set(TRANSITIONS) == set(Phase)
 
 
 @pytest.mark.parametrize("phase", Phase)
-@pytest.mark.parametrize("event", Event)
-def test_an_event_not_in_the_table_raises(phase: Phase, event: Event) -> None:
-    if (phase, event) in TRANSITIONS:
-        assert next_phase(phase, event) is TRANSITIONS[phase, event]
+@pytest.mark.parametrize("after", Phase)
+def test_a_transition_not_in_the_table_raises(phase: Phase, after: Phase) -> None:
+    run_phase = RunPhase()
+    run_phase.current = phase
+    if after in TRANSITIONS[phase] and phase is not Phase.ENDED:
+        run_phase.move(after)
+        assert run_phase.current is after
     else:
         with pytest.raises(LookupError):
-            next_phase(phase, event)
+            run_phase.move(after)
+        assert run_phase.current is phase
 
 
 def test_every_phase_is_reachable() -> None:
     reached = {Phase.UNOPENED}
-    while new := {after for (before, _), after in TRANSITIONS.items() if before in reached} - reached:
+    while new := {after for before in reached for after in TRANSITIONS[before]} - reached:
         reached |= new
     assert reached == set(Phase)
 
 
 def test_applying_leads_to_discarding_only_through_open() -> None:
-    ways = {event: after for (before, event), after in TRANSITIONS.items() if before is Phase.APPLYING}
-    assert Phase.DISCARDING not in ways.values()
-    assert [event for event, after in ways.items() if after is Phase.OPEN] == [Event.APPLY_DID_NOT_HAPPEN]
+    assert set(TRANSITIONS[Phase.APPLYING]) == {Phase.OPEN, Phase.ENDED}
 
 
 def test_only_a_close_that_did_not_happen_leads_out_of_the_end() -> None:
-    ways = {event: after for (before, event), after in TRANSITIONS.items() if before is Phase.ENDED}
-    assert ways == {Event.APPLY_DID_NOT_HAPPEN: Phase.OPEN}
+    assert TRANSITIONS[Phase.ENDED] == (Phase.OPEN,)
+    for close_sent in (True, False):
+        run_phase = RunPhase()
+        for phase in (Phase.OPENING, Phase.OPEN, *([Phase.APPLYING] if close_sent else []), Phase.ENDED):
+            run_phase.move(phase)
+        if not close_sent:
+            with pytest.raises(LookupError):
+                run_phase.move(Phase.OPEN)
+        else:
+            run_phase.move(Phase.OPEN)
+            run_phase.move(Phase.ENDED)
+            with pytest.raises(LookupError):
+                run_phase.move(Phase.OPEN)
+
+
+def test_an_aborted_run_begins_neither_a_session_nor_a_close() -> None:
+    run_phase = RunPhase()
+    run_phase.abort()
+    with pytest.raises(RunEnded):
+        run_phase.move(Phase.OPENING)
+    run_phase.current = Phase.OPENING
+    run_phase.move(Phase.OPEN)
+    with pytest.raises(RunEnded):
+        run_phase.move(Phase.APPLYING)
+    run_phase.move(Phase.DISCARDING)
+    with pytest.raises(RunEnded):
+        run_phase.move(Phase.OPEN)
 
 
 @given(sent=COUNTS, accepted=COUNTS)

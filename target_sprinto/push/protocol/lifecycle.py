@@ -16,8 +16,8 @@ or the activity log names it, the session is `OPEN`. If `create` was definitely 
 another thread has ended the run while its close was in flight, and that close was definitely not performed.
 The session is `OPEN` again then, to be discarded.
 
-All transitions are in this file: `RunPhase` calls `next_phase` and never sets a phase itself. An event that
-is not in the table is a programming error and raises LookupError.
+All transitions are in the table below, which `RunPhase` follows. Any other is a programming error and raises
+LookupError.
 """
 
 from __future__ import annotations
@@ -41,41 +41,15 @@ class Phase(enum.Enum):
     ENDED = enum.auto()
 
 
-class Event(enum.Enum):
-    """What moves a run from one phase to the next."""
-
-    FIRST_PAGE = enum.auto()
-    CREATED = enum.auto()
-    CREATE_DID_NOT_HAPPEN = enum.auto()
-    APPLY_SENT = enum.auto()
-    APPLY_DID_NOT_HAPPEN = enum.auto()
-    ABORTED = enum.auto()
-    SETTLED = enum.auto()
-
-
-TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = {
-    (Phase.UNOPENED, Event.FIRST_PAGE): Phase.OPENING,
-    (Phase.UNOPENED, Event.SETTLED): Phase.ENDED,
-    (Phase.OPENING, Event.CREATED): Phase.OPEN,
-    (Phase.OPENING, Event.CREATE_DID_NOT_HAPPEN): Phase.UNOPENED,
-    (Phase.OPENING, Event.SETTLED): Phase.ENDED,
-    (Phase.OPEN, Event.APPLY_SENT): Phase.APPLYING,
-    (Phase.OPEN, Event.ABORTED): Phase.DISCARDING,
-    (Phase.OPEN, Event.SETTLED): Phase.ENDED,
-    (Phase.APPLYING, Event.APPLY_DID_NOT_HAPPEN): Phase.OPEN,
-    (Phase.APPLYING, Event.SETTLED): Phase.ENDED,
-    (Phase.DISCARDING, Event.ABORTED): Phase.DISCARDING,
-    (Phase.DISCARDING, Event.SETTLED): Phase.ENDED,
-    (Phase.ENDED, Event.APPLY_DID_NOT_HAPPEN): Phase.OPEN,
+TRANSITIONS: Mapping[Phase, tuple[Phase, ...]] = {
+    Phase.UNOPENED: (Phase.OPENING, Phase.ENDED),
+    Phase.OPENING: (Phase.OPEN, Phase.UNOPENED, Phase.ENDED),
+    Phase.OPEN: (Phase.APPLYING, Phase.DISCARDING, Phase.ENDED),
+    Phase.APPLYING: (Phase.OPEN, Phase.ENDED),
+    Phase.DISCARDING: (Phase.DISCARDING, Phase.ENDED),
+    Phase.ENDED: (Phase.OPEN,),
 }
-
-
-def next_phase(phase: Phase, event: Event) -> Phase:
-    """The phase that follows. Raises LookupError if `event` is not allowed in `phase`."""
-    try:
-        return TRANSITIONS[phase, event]
-    except KeyError:
-        raise LookupError(f"{event.name} is not allowed in {phase.name}") from None
+"""The phases to which each phase may lead."""
 
 
 class Finish(enum.Enum):

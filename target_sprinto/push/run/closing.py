@@ -11,7 +11,7 @@ from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.decision_after_failure import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.lifecycle import (
-    Event,
+    Phase,
     describe_end,
     keep_alive_interval,
     nothing_was_applied,
@@ -44,7 +44,7 @@ class Closing:
     `close_sent`: the session was closed, or may have been, so that it may still be applied.
     """
 
-    def __init__(self, staged: StagedSession, moved: Callable[[Event], object] = lambda _: None) -> None:
+    def __init__(self, staged: StagedSession, moved: Callable[[Phase], object] = lambda _: None) -> None:
         self._staged = staged
         self._moved = moved
         self._timings = staged.client.timings
@@ -57,8 +57,8 @@ class Closing:
         Returns the response, or None if only the status showed it.
 
         Call it directly after `reconcile`, whose last status check also counts for the first attempt; before
-        each later one the status is read again. `moved` is called with APPLY_SENT before an attempt, and
-        with APPLY_DID_NOT_HAPPEN if every attempt so far was definitely not performed.
+        each later one the status is read again. `moved` is called with APPLYING before an attempt, and with
+        OPEN if every attempt so far was definitely not performed.
         """
         self._staged.interrupted()
         try:
@@ -133,7 +133,7 @@ class Closing:
     def _note_close(self, *, sent: bool) -> None:
         if sent is not self.close_sent:
             self.close_sent = sent
-            self._moved(Event.APPLY_SENT if sent else Event.APPLY_DID_NOT_HAPPEN)
+            self._moved(Phase.APPLYING if sent else Phase.OPEN)
 
     def _may_close(self, until: float) -> bool:
         """Check the status directly before an attempt; return False if the session is already closed.

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from target_sprinto.push.errors import RunEnded
-from target_sprinto.push.protocol.lifecycle import TRANSITIONS, Event, Phase, next_phase
+from target_sprinto.push.protocol.lifecycle import TRANSITIONS, Phase
 
-_GOES_ON = (Event.FIRST_PAGE, Event.APPLY_SENT)
-"""What no thread does any more once the run is aborted."""
-
-_CLOSE_EVENTS = (Event.APPLY_SENT, Event.APPLY_DID_NOT_HAPPEN)
+_GOES_ON = (Phase.OPENING, Phase.APPLYING)
+"""What no thread begins any more once the run is aborted."""
 
 
 class RunPhase:
@@ -33,15 +31,19 @@ class RunPhase:
         with self.lock:
             self._is_aborted = True
 
-    def move(self, event: Event) -> Phase:
-        """The new phase. Raises RunEnded if the run was aborted meanwhile."""
+    def move(self, phase: Phase) -> None:
+        """Enter the phase. Raises RunEnded if the run was aborted meanwhile."""
         with self.lock:
-            if self._is_aborted and (event in _GOES_ON or (self.current, event) not in TRANSITIONS):
+            is_allowed = phase in TRANSITIONS[self.current]
+            # Out of the end only if another thread ended the run while its close was in flight.
+            is_allowed = is_allowed and (self._close_sent or self.current is not Phase.ENDED)
+            if self._is_aborted and (phase in _GOES_ON or not is_allowed):
                 raise ended_elsewhere()
-            self.current = next_phase(self.current, event)
-            if event in _CLOSE_EVENTS:
-                self._close_sent = event is Event.APPLY_SENT
-            return self.current
+            if not is_allowed:
+                raise LookupError(f"{self.current.name} may not lead to {phase.name}")
+            self.current = phase
+            if phase is not Phase.ENDED:
+                self._close_sent = phase is Phase.APPLYING
 
     def require_not_aborted(self) -> None:
         """Raises RunEnded."""

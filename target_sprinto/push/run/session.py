@@ -15,7 +15,6 @@ from datetime import datetime
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.lifecycle import (
-    Event,
     Finish,
     Phase,
     keep_alive_interval,
@@ -99,7 +98,7 @@ class RunSession:
         self._opening = SessionOpener(
             self._client, options.reference, self._retry_policy, options.on_conflict
         )
-        self._transition(Event.FIRST_PAGE)
+        self._move(Phase.OPENING)
         with self.run_phase.unless_aborted():
             session = self._opening.wait(self._interrupted)
         opened = self._opened(session)
@@ -129,7 +128,7 @@ class RunSession:
         queue = SendQueue(sender, options.max_parallel_pages)
         opened = _OpenSession(session, sender, queue, staged)
         with self.run_phase.lock:
-            self.run_phase.move(Event.CREATED)
+            self.run_phase.move(Phase.OPEN)
             self._open = opened
         options.observer.on_phase(Phase.OPEN)
         options.observer.on_session(session)
@@ -172,7 +171,7 @@ class RunSession:
                 self._interrupted()
                 self._options.observer.before_hold()
                 return self._end(RunOutcome.HELD, self._expires_at(status), only_from=Phase.OPEN)
-            response = Closing(staged, self._transition).apply()
+            response = Closing(staged, self._move).apply()
             try:
                 wait_until_processed(staged, response)
             except errors.CountMismatch:
@@ -182,7 +181,7 @@ class RunSession:
 
     def _discard_dry_run(self, opened: _OpenSession) -> RunResult:
         self._retry_policy.cancelled.set()
-        self._transition(Event.ABORTED)
+        self._move(Phase.DISCARDING)
         found = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         result = self._end_discarded(found, opened.session)
         if not found.is_discarded:
@@ -206,7 +205,7 @@ class RunSession:
             # Unless the thread that has sent it notes in this moment that it was not performed.
             with suppress(errors.RunEnded):
                 return self._end(RunOutcome.IN_DOUBT, None, sentence, only_from=Phase.APPLYING)
-        self._transition(Event.ABORTED)
+        self._move(Phase.DISCARDING)
         found = discard_session(self._client, session.id, session.expiry, deadline)
         return self._end_discarded(found, session, found.sentence)
 
@@ -252,7 +251,7 @@ class RunSession:
             try:
                 session = self._opening.resolve(deadline)
             except errors.ApiError:
-                self._transition(Event.CREATE_DID_NOT_HAPPEN)
+                self._move(Phase.UNOPENED)
             except Exception:  # noqa: BLE001 - reported as unknown: `abort` must report an outcome
                 log.warning("Could not determine whether the session was opened.")
             else:
@@ -278,7 +277,7 @@ class RunSession:
                 raise ended_elsewhere()
             result = self.result = self._result(outcome, expires_at, sentence)
             if not was_ended:
-                self.run_phase.move(Event.SETTLED)
+                self.run_phase.move(Phase.ENDED)
         if not was_ended:
             self._options.observer.on_phase(Phase.ENDED)
         return result
@@ -289,5 +288,6 @@ class RunSession:
         staged, pages = self._open.staged, self._open.sender.staged.pages
         return RunResult(outcome, staged.id, dict(staged.sent), pages, expires_at, sentence)
 
-    def _transition(self, event: Event) -> None:
-        self._options.observer.on_phase(self.run_phase.move(event))
+    def _move(self, phase: Phase) -> None:
+        self.run_phase.move(phase)
+        self._options.observer.on_phase(phase)
