@@ -9,7 +9,6 @@ from target_sprinto.push.protocol.lifecycle import (
     TRANSITIONS,
     Comparison,
     Phase,
-    Processing,
     ProcessingWatch,
     compare_counts,
     describe_end,
@@ -107,35 +106,34 @@ def status(state: str, retry_count: int | None = None) -> SessionStatus:
 
 
 @pytest.mark.parametrize(
-    ("state", "verdict"),
+    ("state", "is_pending"),
     [
-        ("processed", Processing.PROCESSED),
-        ("processing", Processing.PENDING),
-        ("active", Processing.PENDING),
-        ("failed", Processing.PENDING),
-        ("cancelled", Processing.NOT_PROCESSED),
-        ("expired", Processing.PENDING),
-        ("paused", Processing.NOT_PROCESSED),
-        ("", Processing.NOT_PROCESSED),
+        ("processing", True),
+        ("active", True),
+        ("failed", True),
+        ("cancelled", False),
+        ("expired", True),
+        ("paused", False),
+        ("", False),
     ],
 )
-def test_meaning_of_a_status_after_the_close(state: str, verdict: Processing) -> None:
-    assert ProcessingWatch(60).read(status(state), 0) is verdict
+def test_meaning_of_a_status_after_the_close(state: str, *, is_pending: bool) -> None:
+    assert ProcessingWatch(60).is_pending(status(state), 0) is is_pending
 
 
 def test_failed_is_final_once_a_retry_is_counted() -> None:
     watch = ProcessingWatch(60)
-    assert watch.read(status("failed", 0), 0) is Processing.PENDING
-    assert watch.read(status("failed", 1), 1) is Processing.NOT_PROCESSED
+    assert watch.is_pending(status("failed", 0), 0)
+    assert not watch.is_pending(status("failed", 1), 1)
 
 
 def test_failed_is_final_after_a_minute() -> None:
     watch = ProcessingWatch(60)
-    assert watch.read(status("failed"), 0) is Processing.PENDING
-    assert watch.read(status("failed"), 59.9) is Processing.PENDING
-    assert watch.read(status("processing"), 59.95) is Processing.PENDING
-    assert watch.read(status("failed"), 60) is Processing.PENDING
-    assert watch.read(status("failed"), 120) is Processing.NOT_PROCESSED
+    assert watch.is_pending(status("failed"), 0)
+    assert watch.is_pending(status("failed"), 59.9)
+    assert watch.is_pending(status("processing"), 59.95)
+    assert watch.is_pending(status("failed"), 60)
+    assert not watch.is_pending(status("failed"), 120)
 
 
 @pytest.mark.parametrize("state", ["expired", "cancelled", "processed", "processing", "failed", "paused"])

@@ -92,38 +92,28 @@ def keep_alive_interval(session: SessionStatus, longest: float) -> float:
     return timeout / 3 if documented and timeout < 3 * longest else longest
 
 
-class Processing(enum.Enum):
-    """What a status after `close(apply)` means. An undocumented state is never a success."""
-
-    PROCESSED = enum.auto()
-    PENDING = enum.auto()
-    NOT_PROCESSED = enum.auto()
-
-
 @dataclass
 class ProcessingWatch:
     """Interprets each status after `close(apply)` was accepted. Times are monotonic seconds.
 
-    `failed` is final once it has lasted `failed_seconds` without a retry.
+    `failed` is final once it has lasted `failed_seconds` without a retry. An undocumented state is final,
+    and never a success.
     """
 
     failed_seconds: float
     failed_since: float | None = None
 
-    def read(self, status: SessionStatus, now: float) -> Processing:
-        """What this status means, given the earlier ones."""
-        if status.state == "processed":
-            return Processing.PROCESSED
+    def is_pending(self, status: SessionStatus, now: float) -> bool:
+        """Whether Sprinto may yet process the session, given this status and the earlier ones."""
         if status.state in {"active", "expired", "processing"}:
             # After a 202, the state before the close means "not yet": the documentation's own sample response
             # still shows `active`, and a close is also allowed from `expired`.
             self.failed_since = None
-            return Processing.PENDING
+            return True
         if status.state == "failed" and not status.retried:
             self.failed_since = now if self.failed_since is None else self.failed_since
-            if now - self.failed_since < self.failed_seconds:
-                return Processing.PENDING
-        return Processing.NOT_PROCESSED
+            return now - self.failed_since < self.failed_seconds
+        return False
 
 
 def nothing_was_applied(state: str) -> bool:

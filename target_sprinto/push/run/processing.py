@@ -12,7 +12,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import recent_events
 from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.protocol.activity_log import logged_sessions
-from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
+from target_sprinto.push.protocol.lifecycle import Comparison, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import (
@@ -90,10 +90,7 @@ class _FailedSession:
                 log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
             self._id = None
             return False
-        return (
-            status.state in {"failed", "processing"}
-            and self._watch.read(status, time.monotonic()) is Processing.PENDING
-        )
+        return status.state in {"failed", "processing"} and self._watch.is_pending(status, time.monotonic())
 
     def _opened_before(self, policy: RetryPolicy) -> str | None:
         logged = logged_sessions(recent_events(self._staged.client, policy, self._staged.check))
@@ -126,15 +123,14 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None) 
             continue
         unreadable_since = None
         now = time.monotonic()
-        verdict = watch.read(status, now)
-        if verdict is Processing.PROCESSED:
+        if status.state == "processed":
             processed_since = processed_since or now
             comparison = _compared(staged, status)
             if comparison is Comparison.EQUAL:
                 return _compare_applied(staged, response, _settled(staged, status, watch))
             if comparison is Comparison.DIFFERENT or now - processed_since >= timings.max_count_lag:
                 return _compare_applied(staged, response, status)
-        elif verdict is Processing.NOT_PROCESSED:
+        elif not watch.is_pending(status, now):
             raise _failed(status)
         elif now >= until:
             raise errors.ProcessingTimeout(
@@ -167,11 +163,11 @@ def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch
             failure = unreadable
             continue
         failure = None
-        verdict = watch.read(status, time.monotonic())
-        if verdict is Processing.NOT_PROCESSED:
+        if status.state == "processed":
+            if _compared(staged, status) is Comparison.DIFFERENT:
+                return status
+        elif not watch.is_pending(status, time.monotonic()):
             raise _failed(status)
-        if verdict is Processing.PROCESSED and _compared(staged, status) is Comparison.DIFFERENT:
-            return status
     if failure is not None:
         log.warning(
             "The counts of session %s were as sent once it was processed, but could not be read again.",
