@@ -120,7 +120,7 @@ def test_pure_modules_do_no_io() -> None:
 
 
 def test_the_core_of_a_run_is_declared_pure() -> None:
-    names = ["pages", "lifecycle", "retry_delay", "responses", "rejections", "encoding"]
+    names = ["pages", "lifecycle", "retries", "responses", "rejections", "encoding"]
     names += ["in_doubt", "find_rejects", "digests", "activity_log"]
     heart = {ROOT / "push" / "protocol" / f"{name}.py" for name in names} | {ROOT / "push" / "endpoint.py"}
     assert heart <= pure_files()

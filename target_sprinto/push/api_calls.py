@@ -2,7 +2,7 @@
 
 Callers do not handle HTTP: a method returns a typed response or raises a specific `ApiError`. GETs are
 retried if that is safe; POSTs only if they were definitely not performed.
-`protocol/decision_after_failure.py` says which failures are retried, `protocol/retry_delay.py` says when.
+`protocol/retries.py` says which failures are retried, and when.
 
 Three calls have their own loops: a page (`run/send_queue.py`), because others wait for it; the close
 (`run/closing.py`), because the status is read before each attempt; a create in doubt (`run/opening.py`).
@@ -24,7 +24,6 @@ import msgspec
 
 from target_sprinto.push import endpoint, errors
 from target_sprinto.push.protocol import arguments, responses
-from target_sprinto.push.protocol.decision_after_failure import RETRYABLE, RETRYABLE_GET, is_in_doubt
 from target_sprinto.push.protocol.responses import (
     ActivityPage,
     IngestResult,
@@ -33,7 +32,7 @@ from target_sprinto.push.protocol.responses import (
     SessionStatus,
     require_state,
 )
-from target_sprinto.push.protocol.retry_delay import Backoff
+from target_sprinto.push.protocol.retries import RETRYABLE, RETRYABLE_GET, Backoff, is_in_doubt
 from target_sprinto.push.protocol.timestamps import parse_http_date
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Request, Response, Transport

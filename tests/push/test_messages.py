@@ -10,7 +10,7 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.push.errors import PageRefused, SprintoError, Throttled
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.rejections import describe_rejection
-from target_sprinto.push.protocol.retry_delay import Backoff
+from target_sprinto.push.protocol.retries import Backoff
 from target_sprinto.push.text import format_difference, listed
 from target_sprinto.push.timing import Timings
 from tests.support.message_size import LONGEST, size

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.json import Decoder
 
 from target_sprinto.push import errors
-from target_sprinto.push.protocol.retry_delay import parse_retry_after
+from target_sprinto.push.protocol.retries import parse_retry_after
 from target_sprinto.push.protocol.timestamps import parse_http_date, parse_time
 
 _T = TypeVar("_T")

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.errors import ApiError
-from target_sprinto.push.protocol.decision_after_failure import RETRYABLE, is_in_doubt
 from target_sprinto.push.protocol.lifecycle import (
     Phase,
     describe_end,
@@ -17,7 +16,7 @@ from target_sprinto.push.protocol.lifecycle import (
     nothing_was_applied,
 )
 from target_sprinto.push.protocol.responses import STATES, SessionStatus
-from target_sprinto.push.protocol.retry_delay import Backoff
+from target_sprinto.push.protocol.retries import RETRYABLE, Backoff, is_in_doubt
 from target_sprinto.push.run.processing import wait_for_other_sessions, wait_until_processed
 from target_sprinto.push.run.staged_session import StagedSession, processing_limits_retries
 from target_sprinto.push.transport.background import (

@@ -15,9 +15,9 @@ from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.errors import ApiError, Outcome, SprintoError
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, created_under
-from target_sprinto.push.protocol.decision_after_failure import is_in_doubt
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.retries import is_in_doubt
 from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, iso
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.text import format_counts

@@ -1,6 +1,5 @@
 """Sends a page once, and interprets the response: accepted, to be retried, to be split, or in doubt.
 
-`protocol/decision_after_failure.py` decides what follows an error.
 `send_queue.py` decides when a page may be sent, and `staged_pages.py` resolves pages in doubt.
 """
 
@@ -14,7 +13,6 @@ from typing import NamedTuple
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge
-from target_sprinto.push.protocol.decision_after_failure import NextStep, next_step_after
 from target_sprinto.push.protocol.find_rejects import (
     FirstRejection,
     IndexConventions,
@@ -26,7 +24,7 @@ from target_sprinto.push.protocol.find_rejects import (
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.rejections import describe_details, describe_rejection
 from target_sprinto.push.protocol.responses import details_of
-from target_sprinto.push.protocol.retry_delay import Backoff
+from target_sprinto.push.protocol.retries import RETRYABLE, Backoff, is_in_doubt
 from target_sprinto.push.run.observer import Rejects
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_pages import StagedPages
@@ -148,29 +146,24 @@ class PageSender:
     def _after(self, failure: ApiError, pending: PendingPage, backoff: Backoff) -> SendOutcome:
         """What to do with a page that was not accepted. Raises if nothing can be done."""
         page, rejects = pending.page, self.options.rejects
-        step = next_step_after(
-            failure,
-            items=len(page.items),
-            compressed=pending.gzipped,
-            proven=self._compression_proven,
-            keeps_rejects=rejects is not None,
-        )
-        if step in {NextStep.RETRY, NextStep.SLOW_DOWN}:
+        if isinstance(failure, RETRYABLE):
             wait = backoff.next_delay(failure)
             log.warning("%s Trying again in %.1f s.", failure.brief, wait)
-            return Retry(wait, slow_down=step is NextStep.SLOW_DOWN)
-        if step is NextStep.RESOLVE:
+            return Retry(wait, slow_down=isinstance(failure, errors.Throttled))
+        if is_in_doubt(failure) or isinstance(failure, errors.Conflict):
             return InDoubt(failure)
-        if step is NextStep.SEND_UNCOMPRESSED:
+        refused, too_large = isinstance(failure, PageRefused), isinstance(failure, PageTooLarge)
+        about_encoding = isinstance(failure, errors.EncodingRefused) or (refused and not failure.details)
+        if about_encoding and pending.gzipped and not self._compression_proven:
             pending.body, pending.gzipped = page.encode(), False
             return self.send(pending)
-        if step is NextStep.FIND_REJECTS and rejects is not None:
+        if rejects is not None and (refused or too_large):
             return self._split(pending, failure, rejects)
-        if step is NextStep.HALVE:
+        if too_large and len(page.items) > 1:
             return Split([SubPage(half) for half in page.halves()])
         if isinstance(failure, PageRefused):
             raise describe_rejection(page, failure, self.options.known_field) from None
-        if isinstance(failure, PageTooLarge):
+        if too_large:
             # Only the response of a gateway has a hint.
             by = "Sprinto or a gateway" if failure.hint else "Sprinto"
             raise errors.RecordTooLarge(

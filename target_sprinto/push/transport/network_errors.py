@@ -16,7 +16,7 @@ import urllib3
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.responses import proxy_refused
-from target_sprinto.push.protocol.retry_delay import parse_retry_after
+from target_sprinto.push.protocol.retries import parse_retry_after
 from target_sprinto.push.transport.total_timeout import ConnectError, ProxyResponseError, StaleConnectionError
 
 _HANDSHAKE_ENDED = (

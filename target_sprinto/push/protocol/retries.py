@@ -1,4 +1,4 @@
-"""How long to wait before a request is retried. Pure; `backoff` provides growth and jitter."""
+"""Which failed requests are retried, and when. Pure; `backoff` provides growth and jitter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,27 @@ from datetime import datetime, timezone
 
 import backoff
 
+from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.timestamps import parse_http_date
 from target_sprinto.push.timing import Timings
 
+RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
+"""Definitely not performed, and may succeed next time: for GETs and POSTs."""
+
+RETRYABLE_GET = (*RETRYABLE, errors.ResponseLost)
+"""A GET is also retried if it is in doubt."""
+
 _LONGEST_WAIT = 1e9
 """Seconds, of a `Retry-After`: longer than any time for retries."""
+
+
+def is_in_doubt(failure: ApiError) -> bool:
+    """Whether a call may have been performed, so that this is checked before the call is repeated.
+
+    A redirect is not checked: its sender is between this run and Sprinto, and would redirect the check, too.
+    """
+    return failure.outcome is errors.Outcome.IN_DOUBT and not isinstance(failure, errors.Redirected)
 
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
