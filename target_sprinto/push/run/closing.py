@@ -142,7 +142,7 @@ class Closing:
         began = time.monotonic()
         for reads, seconds in enumerate(self._timings.poll_intervals(), 1):
             try:
-                status = self._staged.read_status_until(until, self._check)
+                status = self._staged.read_status(self._check, until)
                 if status.state in CLOSED:
                     self._note_close(sent=True)
                     return False

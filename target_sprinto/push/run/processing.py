@@ -112,7 +112,7 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None) 
     processed_since: float | None = None
     for seconds in timings.poll_intervals():
         try:
-            status = staged.read_status_until(until, staged.grace)
+            status = staged.read_status(staged.grace, until)
         except (errors.NotFound, errors.Unauthorized) as unreadable:
             unreadable_since = unreadable_since or time.monotonic()
             forbidden = unreadable.status == HTTPStatus.FORBIDDEN

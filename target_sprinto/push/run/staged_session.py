@@ -117,7 +117,7 @@ class StagedSession:
 
         If it expired after `all_accepted`, it may still be applied unless more records come.
         """
-        status = self._read_status(self.interrupted, self.retry_policy)
+        status = self.read_status(self.interrupted)
         if status.state == "expired" and all_accepted:
             if not self._warned_of_end:
                 log.warning("Session %s has expired: it accepts no more pages.", status.id)
@@ -156,18 +156,12 @@ class StagedSession:
         """Whether this process was paused since the last status read began."""
         return self._heartbeat.stood_still()
 
-    def read_status(self) -> SessionStatus:
-        """The session's status, before the close."""
-        return self._read_status(self.check, self.retry_policy)
-
-    def read_status_until(self, until: float, check: InterruptCheck) -> SessionStatus:
-        """The session's status from the close on, retried until `until`, in monotonic seconds."""
-        left = max(0.0, until - time.monotonic())
-        return self._read_status(check, replace(self.retry_policy, retry_seconds=left))
-
-    def _read_status(self, check: InterruptCheck, retry_policy: RetryPolicy) -> SessionStatus:
+    def read_status(self, check: InterruptCheck | None = None, until: float = inf) -> SessionStatus:
+        """The session's status, retried until `until`, in monotonic seconds."""
+        left = max(0.0, min(self.limit_seconds, until - time.monotonic()))
+        retry_policy = replace(self.retry_policy, retry_seconds=left)
         # From now on it notices whether this process was paused.
-        self._heartbeat = Heartbeat(check)
+        self._heartbeat = Heartbeat(check or self.check)
         return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
     def reconcile(self) -> SessionStatus:
