@@ -15,7 +15,6 @@ from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import OnCountMismatch
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_pages import StagedPages
-from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.timing import Timings
 
 if TYPE_CHECKING:
@@ -142,18 +141,24 @@ class Counts:
 
 def staged(*counts: int, on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD) -> StagedPages:
     client = cast("ApiClient", Counts(*counts))
-    session = StagedSession(
-        client, "session", Counter(User=4), RetryPolicy(), lambda: None, on_count_mismatch, resent_at=0.0
+    return StagedPages(
+        client,
+        "session",
+        Counter(User=4),
+        RetryPolicy(),
+        lambda: None,
+        on_count_mismatch,
+        resent_at=0.0,
+        retire_sizes=lambda _: None,
     )
-    return StagedPages(session, lambda _: None)
 
 
 @pytest.mark.parametrize("counts", [(4,), (3, 4), (0, 3, 4)])
 def test_a_resent_page_is_confirmed_by_two_equal_counts(counts: tuple[int, ...]) -> None:
     pages = staged(*counts, 4, 4)
     pages.confirm_resent(time.monotonic())
-    assert not pages.session.late_copy_possible
-    assert len(cast("Counts", pages.session.client).left) == 1
+    assert not pages.late_copy_possible
+    assert len(cast("Counts", pages.client).left) == 1
 
 
 @pytest.mark.parametrize("counts", [(8,), (4, 8), (3, 8), (4, 3)])
@@ -169,7 +174,7 @@ def test_a_mismatch_that_the_user_applies_is_left_to_the_check_before_the_close(
 ) -> None:
     pages = staged(*counts, on_count_mismatch=OnCountMismatch.APPLY)
     pages.confirm_resent(time.monotonic())
-    assert pages.session.late_copy_possible
+    assert pages.late_copy_possible
 
 
 def test_counts_that_stay_below_are_left_to_the_check_before_the_close(
@@ -178,12 +183,12 @@ def test_counts_that_stay_below_are_left_to_the_check_before_the_close(
     monkeypatch.setattr(Counts, "timings", Timings(recheck_interval=0.01, max_count_lag=0.0))
     pages = staged(3)
     pages.confirm_resent(time.monotonic())
-    assert pages.session.late_copy_possible
+    assert pages.late_copy_possible
 
 
 def test_a_run_that_ends_confirms_nothing_more() -> None:
     pages = staged(3)
-    pages.session.retry_policy.cancelled.set()
+    pages.retry_policy.cancelled.set()
     with pytest.raises(RunEnded):
         pages.confirm_resent(time.monotonic())
 

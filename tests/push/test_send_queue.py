@@ -44,10 +44,6 @@ class Staged:
     confirmed: int = 0
     slow_losses: int = 0
 
-    @property
-    def session(self) -> Staged:
-        return self
-
     def resolve(self, pages: Sequence[Page], _loss: ApiError, *, after_stale: bool) -> list[bool]:
         assert pages
         assert after_stale in {True, False}

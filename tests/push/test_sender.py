@@ -16,7 +16,6 @@ from target_sprinto.push.protocol.responses import IngestResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, SendOutcome
 from target_sprinto.push.run.staged_pages import StagedPages
-from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.timing import Timings
 
 if TYPE_CHECKING:
@@ -59,16 +58,16 @@ class KeptRejects:
 
 
 def sender_of(client: Client, *, compress: bool = True, rejects: KeptRejects | None = None) -> PageSender:
-    session = StagedSession(
+    staged = StagedPages(
         cast("ApiClient", client),
         "session",
         Counter(),
         RetryPolicy(),
         lambda: None,
         OnCountMismatch.DISCARD,
+        retire_sizes=lambda _: None,
     )
-    options = RunOptions(compress=compress, rejects=rejects)
-    return PageSender(StagedPages(session, lambda _: None), options)
+    return PageSender(staged, RunOptions(compress=compress, rejects=rejects))
 
 
 def page_of(items: int) -> PendingPage:

@@ -255,7 +255,7 @@ class SendQueue:
 
     def _confirm_at_the_end(self) -> None:
         """Do not confirm pages sent again; instead, the counts must stay unchanged before the close."""
-        self._sender.staged.session.late_copy_possible = True
+        self._sender.staged.late_copy_possible = True
         self._unconfirmed.clear()
 
     def _all_resent(self) -> bool:

@@ -90,8 +90,8 @@ class PageSender:
     _compression_proven = False
 
     def __post_init__(self) -> None:
-        self._client = self.staged.session.client
-        self._retry_policy = self.staged.session.retry_policy
+        self._client = self.staged.client
+        self._retry_policy = self.staged.retry_policy
         # The queue decides whether and when a page is sent again.
         self._one_try = self._retry_policy.once()
         self._compress = self.options.compress
@@ -200,9 +200,7 @@ class PageSender:
         if self._retry_policy.cancelled.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
         self.options.observer.on_request(pending.page)
-        pushed = self._client.push_page(
-            self.staged.session.id, pending.body, self._one_try, gzipped=pending.gzipped
-        )
+        pushed = self._client.push_page(self.staged.id, pending.body, self._one_try, gzipped=pending.gzipped)
         page = pending.page
         if pushed.rejection:
             details = details_of(pushed.rejection)
@@ -212,7 +210,7 @@ class PageSender:
                 "No such response is documented; ask Sprinto's support.",
                 pushed.rejection,
             )
-        if pushed.session_id.casefold() != self.staged.session.id.casefold():
+        if pushed.session_id.casefold() != self.staged.id.casefold():
             raise errors.InconsistentResponse(
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )

@@ -34,7 +34,7 @@ from target_sprinto.push.run.run_phase import RunPhase, ended_elsewhere
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_pages import StagedPages
-from target_sprinto.push.run.staged_session import StagedSession, processing_limits_retries
+from target_sprinto.push.run.staged_session import processing_limits_retries
 from target_sprinto.push.transport.background import Deadline
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class _OpenSession:
     session: SessionStatus
     sender: PageSender
     queue: SendQueue
-    staged: StagedSession
+    staged: StagedPages
 
 
 class RunSession:
@@ -115,7 +115,7 @@ class RunSession:
     def _opened(self, session: SessionStatus) -> _OpenSession:
         options = self._options
         self._client.opened(session.id)
-        staged = StagedSession(
+        staged = StagedPages(
             self._client,
             session.id,
             Counter(),
@@ -123,8 +123,9 @@ class RunSession:
             self._interrupted,
             options.on_count_mismatch,
             keep_alive_interval(session, self._client.timings.keep_alive),
+            retire_sizes=self._builder.retire_sizes,
         )
-        sender = PageSender(StagedPages(staged, self._builder.retire_sizes), options)
+        sender = PageSender(staged, options)
         queue = SendQueue(sender, options.max_parallel_pages)
         opened = _OpenSession(session, sender, queue, staged)
         with self.run_phase.lock:
@@ -285,8 +286,8 @@ class RunSession:
     def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
         if self._open is None:
             return RunResult(outcome, None, {}, 0, expires_at, sentence)
-        staged, pages = self._open.staged, self._open.sender.staged.pages
-        return RunResult(outcome, staged.id, dict(staged.sent), pages, expires_at, sentence)
+        staged = self._open.staged
+        return RunResult(outcome, staged.id, dict(staged.sent), staged.pages, expires_at, sentence)
 
     def _move(self, phase: Phase) -> None:
         self.run_phase.move(phase)

@@ -24,26 +24,22 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class StagedPages:
-    """The pages of this run that are staged in one session.
+class StagedPages(StagedSession):
+    """The session of a run that is sending pages.
 
-    `pages` is the number of requests that Sprinto accepted, and `session` counts their records.
-    `slow_losses` counts losses that were not on a stale connection.
+    `pages` is the number of requests that Sprinto accepted. `slow_losses` counts losses that were not on a
+    stale connection.
     """
 
-    session: StagedSession
-    retire_sizes: Callable[[Collection[int]], None]
+    retire_sizes: Callable[[Collection[int]], None] = field(kw_only=True)
     pages = 0
     slow_losses = 0
     _losses = 0
     _resent: list[tuple[float, Page]] = field(default_factory=list, init=False)
 
-    def __post_init__(self) -> None:
-        self._timings = self.session.client.timings
-
     def add(self, page: Page) -> None:
         """Count a page that was accepted. Call it from one thread at a time."""
-        self.session.sent += page.counts
+        self.sent += page.counts
         self.pages += 1
 
     def resolve(self, pages: Sequence[Page], loss: errors.ApiError, *, after_stale: bool) -> list[bool]:
@@ -52,18 +48,18 @@ class StagedPages:
         `after_stale`: all were lost on stale connections, so those sent again are confirmed soon afterwards.
         Raises if Sprinto's counts do not show it.
         """
-        if self.session.retry_policy.cancelled.is_set():
+        if self.retry_policy.cancelled.is_set():
             raise loss
+        timings = self.client.timings
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Checking whether Sprinto received page %s.", loss.brief, names)
-        counts, agreed = self._stable_counts(
-            loss, self._timings.recheck_interval_stale if after_stale else self._timings.recheck_interval
-        )
+        interval = timings.recheck_interval_stale if after_stale else timings.recheck_interval
+        counts, agreed = self._stable_counts(loss, interval)
         # A late copy of a page sent again may have landed just now: of another page, or of one of these.
         resent = [page for _, page in self._resent]
         others = [other.counts for other in resent if not any(other is page for page in pages)]
         tries = [1 + sum(other is page for other in resent) for page in pages]
-        open_counts, accepted = [page.counts for page in pages], self.session.sent
+        open_counts, accepted = [page.counts for page in pages], self.sent
         landed = committed_pages(accepted, counts, open_counts, others, tries) if agreed else None
         if landed is None:
             sent = {*accepted, *(name for page in pages for name in page.counts)}
@@ -81,10 +77,10 @@ class StagedPages:
         # Two reads agreed, and left no room for a late copy. After `quiet_period` no late copy of a page that
         # was sent again is expected.
         now = time.monotonic()
-        self._resent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
+        self._resent = [(at, page) for at, page in self._resent if now - at < timings.quiet_period]
         self._resent += [(now, page) for index, page in enumerate(pages) if index not in landed]
         if len(landed) < len(pages):
-            self.session.resent_at = now
+            self.resent_at = now
         self.retire_sizes({len(page.items) for _, page in self._resent})
         return [index in landed for index in range(len(pages))]
 
@@ -105,27 +101,27 @@ class StagedPages:
         the last page, by at most the time between sending the two: the two reads are a little further apart.
         `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
         """
-        began = time.monotonic()
-        apart = began - lost_at + self._timings.recheck_interval_stale
+        timings, began = self.client.timings, time.monotonic()
+        apart = began - lost_at + timings.recheck_interval_stale
         equal_at: float | None = None
         while True:
             status = self._active_status()
             now = time.monotonic()
-            comparison = self.session.compare(status)
+            comparison = self.compare(status)
             if comparison is Comparison.EQUAL:
                 equal_at = now if equal_at is None else equal_at
                 if now - equal_at >= apart:
                     return
             elif (
                 comparison is Comparison.DIFFERENT or equal_at is not None
-            ) and self.session.on_count_mismatch is OnCountMismatch.DISCARD:
-                self.session.report_mismatch(status)
-            elif comparison is Comparison.DIFFERENT or now - began >= self._timings.max_count_lag:
+            ) and self.on_count_mismatch is OnCountMismatch.DISCARD:
+                self.report_mismatch(status)
+            elif comparison is Comparison.DIFFERENT or now - began >= timings.max_count_lag:
                 # `reconcile` decides.
-                self.session.late_copy_possible = True
+                self.late_copy_possible = True
                 return
-            if self.session.retry_policy.cancelled.wait(
-                self._timings.recheck_interval_stale if equal_at is None else apart
+            if self.retry_policy.cancelled.wait(
+                timings.recheck_interval_stale if equal_at is None else apart
             ):
                 raise errors.RunEnded("The run has ended.")
 
@@ -136,10 +132,10 @@ class StagedPages:
         longer than any may. Only by `accepted_records_by_entity`: it is not documented whether
         `accepted_batches` is as exact.
         """
-        lag = self._timings.max_count_lag
+        lag = self.client.timings.max_count_lag
         began = time.monotonic()
         until, latest = began + lag, began + 3 * lag
-        highest, is_seen = dict(self.session.sent), False
+        highest, is_seen = dict(self.sent), False
         before: dict[str, int] | None = None
         while True:
             counts = self._active_status().counts()
@@ -151,14 +147,14 @@ class StagedPages:
                 highest, is_seen = counts, True
             # A single read proves nothing, however long it took.
             if before is not None and time.monotonic() >= until:
-                is_below = compare_counts(self.session.sent, counts) is Comparison.BELOW
+                is_below = compare_counts(self.sent, counts) is Comparison.BELOW
                 return counts, counts == before and not is_below
             before = counts
-            if self.session.retry_policy.cancelled.wait(interval):
+            if self.retry_policy.cancelled.wait(interval):
                 raise loss
 
     def _active_status(self) -> SessionStatus:
-        status = self.session.client.session_status(self.session.id, self.session.retry_policy)
+        status = self.client.session_status(self.id, self.retry_policy)
         if status.state != "active":
             raise session_ended(status, "accepts no more pages")
         return status
