@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ def test_every_phase_is_in_the_table() -> None:
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("after", Phase)
 def test_a_transition_not_in_the_table_raises(phase: Phase, after: Phase) -> None:
-    run_phase = RunPhase()
+    run_phase = RunPhase(threading.Event())
     run_phase.current = phase
     if after in TRANSITIONS[phase] and phase is not Phase.ENDED:
         run_phase.move(after)
@@ -64,7 +66,7 @@ def test_applying_leads_to_discarding_only_through_open() -> None:
 def test_only_a_close_that_did_not_happen_leads_out_of_the_end() -> None:
     assert TRANSITIONS[Phase.ENDED] == (Phase.OPEN,)
     for close_sent in (True, False):
-        run_phase = RunPhase()
+        run_phase = RunPhase(threading.Event())
         for phase in (Phase.OPENING, Phase.OPEN, *([Phase.APPLYING] if close_sent else []), Phase.ENDED):
             run_phase.move(phase)
         if not close_sent:
@@ -78,7 +80,7 @@ def test_only_a_close_that_did_not_happen_leads_out_of_the_end() -> None:
 
 
 def test_an_aborted_run_begins_neither_a_session_nor_a_close() -> None:
-    run_phase = RunPhase()
+    run_phase = RunPhase(threading.Event())
     run_phase.abort()
     with pytest.raises(RunEnded):
         run_phase.move(Phase.OPENING)

@@ -10,7 +10,6 @@ from math import inf
 
 from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import recent_events
-from target_sprinto.push.api_calls import RetryPolicy
 from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.lifecycle import Comparison, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
@@ -80,7 +79,8 @@ class _FailedSession:
             if count > self._count:
                 self._count, self._id = count, None
                 self._watch = ProcessingWatch(final_after)
-                self._id = self._opened_before(policy)
+                logged = logged_sessions(recent_events(staged.client, policy, staged.check))
+                self._id = next((session.id for session in logged if session.id != staged.id), None)
             if (session_id := self._id) is None:
                 return False
             status = interruptibly(lambda: staged.client.session_status(session_id, policy), staged.check)
@@ -91,10 +91,6 @@ class _FailedSession:
             self._id = None
             return False
         return status.state in {"failed", "processing"} and self._watch.is_pending(status, time.monotonic())
-
-    def _opened_before(self, policy: RetryPolicy) -> str | None:
-        logged = logged_sessions(recent_events(self._staged.client, policy, self._staged.check))
-        return next((session.id for session in logged if session.id != self._staged.id), None)
 
 
 def wait_until_processed(staged: StagedSession, response: SessionStatus | None) -> None:

@@ -17,19 +17,19 @@ class RunPhase:
     """Moves by the table in `protocol/lifecycle.py`.
 
     `lock` is held for what changes together with the phase, but not while an observer is called, which may
-    block.
+    block. `cancelled` is set once the run is aborted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cancelled: threading.Event) -> None:
         self.current = Phase.UNOPENED
         self.lock = threading.RLock()
-        self._is_aborted = False
+        self._cancelled = cancelled
         self._close_sent = False
 
     def abort(self) -> None:
         """Note that the run is aborted. A thread that has sent a close still learns of its outcome."""
         with self.lock:
-            self._is_aborted = True
+            self._cancelled.set()
 
     def move(self, phase: Phase) -> None:
         """Enter the phase. Raises RunEnded if the run was aborted meanwhile."""
@@ -37,7 +37,7 @@ class RunPhase:
             is_allowed = phase in TRANSITIONS[self.current]
             # Out of the end only if another thread ended the run while its close was in flight.
             is_allowed = is_allowed and (self._close_sent or self.current is not Phase.ENDED)
-            if self._is_aborted and (phase in _GOES_ON or not is_allowed):
+            if self._cancelled.is_set() and (phase in _GOES_ON or not is_allowed):
                 raise ended_elsewhere()
             if not is_allowed:
                 raise LookupError(f"{self.current.name} may not lead to {phase.name}")
@@ -47,7 +47,7 @@ class RunPhase:
 
     def require_not_aborted(self) -> None:
         """Raises RunEnded."""
-        if self._is_aborted and not self._close_sent:
+        if self._cancelled.is_set() and not self._close_sent:
             raise ended_elsewhere()
 
     @contextmanager
@@ -56,7 +56,7 @@ class RunPhase:
         try:
             yield
         except Exception:
-            if self._is_aborted:
+            if self._cancelled.is_set():
                 raise ended_elsewhere() from None
             raise
 

@@ -54,12 +54,12 @@ class RunSession:
     """At most one session. A partly filled page of `builder` may be sent to keep the session alive."""
 
     def __init__(self, client: ApiClient, builder: PageBuilder, options: RunOptions) -> None:
-        self.run_phase = RunPhase()
+        self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry)
+        self.run_phase = RunPhase(self._retry_policy.cancelled)
         self.result: RunResult | None = None
         self._client = client
         self._builder = builder
         self._options = options
-        self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry)
         self._opening: SessionOpener
         self._open: _OpenSession | None = None
 
@@ -192,7 +192,6 @@ class RunSession:
     def abort(self, deadline: Deadline) -> RunResult:
         """End the run without applying it; see `Run.abort`."""
         self.run_phase.abort()
-        self._retry_policy.cancelled.set()
         if self.phase is Phase.OPENING:
             self._resolve_opening(deadline)
         if self.phase is Phase.ENDED and self.result is not None:
