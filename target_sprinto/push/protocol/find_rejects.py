@@ -102,6 +102,10 @@ class SubPage:
             rest = tuple(item for item in self.full.items if id(item) not in suspected)
             self.page = Page(self.full.number, rest)
 
+    def halved(self) -> Split:
+        """The full page as two pages."""
+        return Split([SubPage(half, self.first) for half in self.full.halves()])
+
 
 class Split(NamedTuple):
     """What to send instead of a page, and the definitely invalid records: those that were rejected alone."""
@@ -123,7 +127,7 @@ def split_rejected(
     if named:
         suspects = [_reject(item, code, detail, known_field) for item, detail in named]
         return Split([SubPage(full, part.first, suspects)])
-    return Split([SubPage(half, part.first) for half in full.halves()])
+    return part.halved()
 
 
 def items_at(

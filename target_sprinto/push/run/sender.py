@@ -79,14 +79,10 @@ class PendingPage:
 
 @dataclass(eq=False)
 class PageSender:
-    """Sends pages to one session. Thread-safe.
-
-    `staged` counts what Sprinto has accepted; `settled` is the number of records accepted or rejected.
-    """
+    """Sends pages to one session. Thread-safe."""
 
     staged: StagedPages
     options: RunOptions
-    settled = 0
     _compression_proven = False
 
     def __post_init__(self) -> None:
@@ -113,7 +109,7 @@ class PageSender:
             page = pending.page
             if pending.part.first is None and len(page.items) > 1 and self.staged.resembles_resent(page):
                 # The page was built before the other was lost; its halves have other counts.
-                return Split([SubPage(half) for half in page.halves()])
+                return pending.part.halved()
             pending.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
         if not pending.body or (pending.gzipped and not self._compress):
             # It is a part of a page, or another page has shown that compressed ones are rejected.
@@ -131,10 +127,11 @@ class PageSender:
     def count(self, pending: PendingPage) -> None:
         """Count a page that was accepted. Call it from one thread at a time."""
         page, part, rejects = pending.page, pending.part, self.options.rejects
-        self.staged.add(page)
+        self.staged.sent += page.counts
+        self.staged.pages += 1
         self.options.observer.on_page_accepted(page)
         with self._rejects_lock:
-            self.settled += len(page.items)
+            self.staged.settled += len(page.items)
             if rejects is None:
                 return
             rejects.accepted(page)
@@ -160,7 +157,7 @@ class PageSender:
         if rejects is not None and (refused or too_large):
             return self._split(pending, failure, rejects)
         if too_large and len(page.items) > 1:
-            return Split([SubPage(half) for half in page.halves()])
+            return pending.part.halved()
         if isinstance(failure, PageRefused):
             raise describe_rejection(page, failure, self.options.known_field) from None
         if too_large:
@@ -193,7 +190,7 @@ class PageSender:
         return split
 
     def _confirm(self, blamed: Sequence[Reject], rejects: Rejects) -> None:
-        self.settled += len(blamed)
+        self.staged.settled += len(blamed)
         rejects.confirm(blamed)
 
     def _push(self, pending: PendingPage) -> None:

@@ -45,9 +45,8 @@ class _OpenSession:
     """The parts that exist only while a session is open."""
 
     session: SessionStatus
-    sender: PageSender
-    queue: SendQueue
     staged: StagedPages
+    queue: SendQueue
 
 
 class RunSession:
@@ -125,9 +124,8 @@ class RunSession:
             keep_alive_interval(session, self._client.timings.keep_alive),
             retire_sizes=self._builder.retire_sizes,
         )
-        sender = PageSender(staged, options)
-        queue = SendQueue(sender, options.max_parallel_pages)
-        opened = _OpenSession(session, sender, queue, staged)
+        queue = SendQueue(PageSender(staged, options), options.max_parallel_pages)
+        opened = _OpenSession(session, staged, queue)
         with self.run_phase.lock:
             self.run_phase.move(Phase.OPEN)
             self._open = opened
@@ -151,12 +149,11 @@ class RunSession:
         if self._open is None:
             self._options.require_expected({})
             return self._end(RunOutcome.NOTHING_SENT)
-        opened, sender = self._open, self._open.sender
+        opened, staged = self._open, self._open.staged
         opened.queue.drain(lambda: self.check(with_a_page=False))
         opened.queue.close()
-        if sender.settled != self._builder.added:
-            raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
-        staged = opened.staged
+        if staged.settled != self._builder.added:
+            raise AssertionError(f"{self._builder.added} records came in, {staged.settled} were settled")
         self._options.require_expected(staged.sent)
         staged.retry_policy = replace(self._retry_policy, retry_seconds=self._options.timeouts.processing)
         with processing_limits_retries():

@@ -27,20 +27,16 @@ log = logging.getLogger(__name__)
 class StagedPages(StagedSession):
     """The session of a run that is sending pages.
 
-    `pages` is the number of requests that Sprinto accepted. `slow_losses` counts losses that were not on a
-    stale connection.
+    `pages` is the number of requests that Sprinto accepted, `settled` that of the records accepted or
+    rejected. `slow_losses` counts losses that were not on a stale connection.
     """
 
     retire_sizes: Callable[[Collection[int]], None] = field(kw_only=True)
     pages = 0
+    settled = 0
     slow_losses = 0
     _losses = 0
     _resent: list[tuple[float, Page]] = field(default_factory=list, init=False)
-
-    def add(self, page: Page) -> None:
-        """Count a page that was accepted. Call it from one thread at a time."""
-        self.sent += page.counts
-        self.pages += 1
 
     def resolve(self, pages: Sequence[Page], loss: errors.ApiError, *, after_stale: bool) -> list[bool]:
         """Whether each page in doubt was staged. No other page may be in flight.
