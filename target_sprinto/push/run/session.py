@@ -136,10 +136,10 @@ class RunSession:
     def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
         """Keep the session from expiring while nothing is sent: send the current page, or read the status."""
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
-            opened.staged.page_sent()
             self.put(page)
-            return
-        opened.staged.read_expiry(all_accepted=opened.queue.is_idle and not self._builder.holds_records)
+        else:
+            all_accepted = opened.queue.is_idle and not self._builder.holds_records
+            opened.staged.read_expiry(all_accepted=all_accepted)
 
     # The end
 

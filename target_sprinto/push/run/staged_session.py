@@ -105,10 +105,6 @@ class StagedSession:
         """Whether the last request was so long ago that the next one is due."""
         return self.client.session_silence(self.id) >= self.keep_alive_seconds
 
-    def page_sent(self) -> None:
-        """Note that a page is sent, which moves the expiry."""
-        self._expiry_read = None
-
     def read_expiry(self, *, all_accepted: bool) -> None:
         """Read the status, as no page is due. Raises SessionEnded if the session accepts no more pages.
 
