@@ -76,8 +76,10 @@ class StagedSession:
     _keeping_alive: Future[SessionStatus] | None = field(default=None, init=False)
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
+    _noted_expiry = False
     _expiry_read: datetime | None = field(default=None, init=False)
-    _warnings: set[str] = field(default_factory=set, init=False)
+    _warned_of_expiry = False
+    _warned_of_end = False
 
     @property
     def limit_seconds(self) -> float:
@@ -112,15 +114,18 @@ class StagedSession:
         """
         status = self.read_status(self.interrupted)
         if status.state == "expired" and all_accepted:
-            self._warn_once("Session %s has expired: it accepts no more pages.", status.id)
+            if not self._warned_of_end:
+                log.warning("Session %s has expired: it accepts no more pages.", status.id)
+            self._warned_of_end = True
         elif status.state != "active":
             raise session_ended(status, "accepts no more pages")
         expiry = parse_time(status.expires_at)
-        if expiry is not None and expiry == self._expiry_read:
-            self._warn_once(
+        if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
+            log.warning(
                 "Reading the status does not extend the session's expiry: without a page it expires %s.",
                 with_time_left(status.expiry, self.client.known_server_time()),
             )
+            self._warned_of_expiry = True
         self._expiry_read = expiry
 
     def compare(self, status: SessionStatus) -> Comparison:
@@ -190,13 +195,10 @@ class StagedSession:
             return status.state == "active"
         if not self._is_known_latest(status):
             return False
-        self._warn_once("Session %s has expired; it is the latest, so it can still be applied.", status.id)
+        if not self._noted_expiry:
+            log.warning("Session %s has expired; it is the latest, so it can still be applied.", status.id)
+            self._noted_expiry = True
         return True
-
-    def _warn_once(self, message: str, about: str) -> None:
-        if message not in self._warnings:
-            self._warnings.add(message)
-            log.warning(message, about)
 
     def _is_known_latest(self, status: SessionStatus) -> bool:
         """Whether the log shows no later session, and does not lag behind the integration's last activity.
