@@ -123,9 +123,10 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None) 
             processed_since = processed_since or now
             comparison = _compared(staged, status)
             if comparison is Comparison.EQUAL:
-                return _compare_applied(staged, response, _settled(staged, status, watch))
+                status = _settled(staged, status, watch)
+                break
             if comparison is Comparison.DIFFERENT or now - processed_since >= timings.max_count_lag:
-                return _compare_applied(staged, response, status)
+                break
         elif not watch.is_pending(status, now):
             raise _failed(status)
         elif now >= until:
@@ -133,7 +134,7 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None) 
                 f"Sprinto did not finish processing within {staged.limit_seconds:g} s."
             )
         interruptible_sleep(seconds, staged.grace)
-    return None
+    _compare_applied(staged, response, status)
 
 
 def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch) -> SessionStatus:
