@@ -175,7 +175,7 @@ class HeldSession(Closing):
     """A session that a run left open, closed by `sprintoctl`: with a person in the loop."""
 
     @processing_limits_retries()
-    def apply(self) -> SessionStatus | None:
+    def apply(self) -> None:
         """Apply the session, or continue an earlier attempt; return once Sprinto has processed it.
 
         Raises the errors of a run, with the session's outcome.
@@ -191,8 +191,6 @@ class HeldSession(Closing):
             )
             failure.session_outcome = failure.session_outcome or f"Session {self._staged.id} was {what}."
             raise
-        else:
-            return response
         finally:
             self._staged.retry_policy.cancelled.set()
 
@@ -200,9 +198,8 @@ class HeldSession(Closing):
         """Whether the session is already closed; if not, it can be closed and its counts are correct."""
         status = self._read_status()
         if not self.close_sent:
-            timings = self._staged.client.timings
             try:
-                self._staged.keep_alive_seconds = keep_alive_interval(status, timings.keep_alive)
+                self._staged.keep_alive_seconds = keep_alive_interval(status, self._timings.keep_alive)
                 wait_for_other_sessions(self._staged)
                 self._staged.reconcile()
             except errors.SessionEnded:
