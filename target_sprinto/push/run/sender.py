@@ -86,10 +86,6 @@ class PageSender:
     _compression_proven = False
 
     def __post_init__(self) -> None:
-        self._client = self.staged.client
-        self._retry_policy = self.staged.retry_policy
-        # The queue decides whether and when a page is sent again.
-        self._one_try = self._retry_policy.once()
         self._compress = self.options.compress
         self._conventions = IndexConventions()
         self._rejects_lock = threading.Lock()
@@ -110,7 +106,7 @@ class PageSender:
             if pending.part.first is None and len(page.items) > 1 and self.staged.resembles_resent(page):
                 # The page was built before the other was lost; its halves have other counts.
                 return pending.part.halved()
-            pending.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
+            pending.backoff = Backoff(self.staged.retry_policy.retry_seconds, self.staged.client.timings)
         if not pending.body or (pending.gzipped and not self._compress):
             # It is a part of a page, or another page has shown that compressed ones are rejected.
             self.encode(pending)
@@ -194,11 +190,13 @@ class PageSender:
         rejects.confirm(blamed)
 
     def _push(self, pending: PendingPage) -> None:
-        if self._retry_policy.cancelled.is_set():
+        page, staged = pending.page, self.staged
+        if staged.retry_policy.cancelled.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
-        self.options.observer.on_request(pending.page)
-        pushed = self._client.push_page(self.staged.id, pending.body, self._one_try, gzipped=pending.gzipped)
-        page = pending.page
+        self.options.observer.on_request(page)
+        # The queue decides whether and when a page is sent again.
+        once = staged.retry_policy.once()
+        pushed = staged.client.push_page(staged.id, pending.body, once, gzipped=pending.gzipped)
         if pushed.rejection:
             details = details_of(pushed.rejection)
             named = f": {describe_details(page, details, self.options.known_field)}" if details else ""
@@ -207,7 +205,7 @@ class PageSender:
                 "No such response is documented; ask Sprinto's support.",
                 pushed.rejection,
             )
-        if pushed.session_id.casefold() != self.staged.id.casefold():
+        if pushed.session_id.casefold() != staged.id.casefold():
             raise errors.InconsistentResponse(
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
