@@ -6,7 +6,7 @@ import ast
 import contextlib
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,7 @@ from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.input.messages import decode_parts
 from target_sprinto.singer.mapping.map_compiler import field_of_record, fields_read, is_too_long, map_of
-from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, read_by
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed
 
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
@@ -66,8 +66,10 @@ class SdkMapping:
         self._copied = copied
         """By target field: the field that it copies, if the record has that; None if it copies no field."""
         computed = {one: text for one, text in rule.expressions.items() if not copied.get(one)}
-        self._operands = _fields_read(computed)
+        self._operands: set[str] | None = None
         """The fields that the filter reads, or an expression that is more than a copy; None for any."""
+        with contextlib.suppress(ValueError):
+            self._operands = fields_read(computed)
         self._objects = _flattened_objects(stream_map)
 
     def map(self, record: dict[str, Any], raw: bytes) -> dict[str, Any] | None:
@@ -167,16 +169,6 @@ class SdkMapping:
                 except Exception:  # noqa: BLE001 - the same failure as before
                     return f"field {quoted(target)} = {shown(expression)!r}"
         return ""
-
-
-def _fields_read(expressions: Mapping[str, str]) -> set[object] | None:
-    try:
-        for text in expressions.values():
-            fields_read(text)
-    except ValueError:
-        # A name is computed, or the record is read as a whole.
-        return None
-    return read_by(expressions)
 
 
 def _has_long_number(value: object) -> bool:
