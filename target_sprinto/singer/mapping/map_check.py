@@ -25,7 +25,7 @@ from target_sprinto.singer.mapping.map_rules import (
     parsed,
     reading,
     step_of,
-    text_of,
+    unless_null,
 )
 from target_sprinto.singer.mapping.map_schema import read_at
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
@@ -142,12 +142,12 @@ def require_known_names(
 def require_exact_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
     """Raise MapFailed if the rule compares a number that may be a decimal with a float."""
     for target, expression in rule.expressions.items():
-        for found in inexact_comparisons(expression, fields):
+        for decimal, number, corrected in inexact_comparisons(expression, fields):
             raise _failure(
                 stream,
-                f"compares {quoted(short(found.decimal))} with {quoted(short(found.number))} for"
+                f"compares {quoted(short(decimal))} with {quoted(short(number))} for"
                 f" {_place(target)}: a float, which differs slightly from the decimal of the same digits.",
-                _as_typed(f"Write `{found.corrected}`.", "Convert the decimal: `float(x) < 8.3`."),
+                _as_typed(f"Write `{corrected}`.", "Convert the decimal: `float(x) < 8.3`."),
             )
 
 
@@ -163,7 +163,7 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
     for target, expression in rule.expressions.items():
         if target != "__filter__" and (text := text_as_bool(expression, fields)) is not None:
             what = f"{_in(stream, target)} is true for any text in {quoted(text)}, even for 'false'."
-            hint = f"Write `{_truth_of('x', may_be_null=True)}`; to test for text: `x is not None`."
+            hint = "Write `x == 'true' if x is not None else None`; to test for text: `x is not None`."
             yield target, MapFailed(what, hint)
         if (null := null_as_text(expression, fields)) is not None:
             what = f"makes the text 'None' for {_place(target)} if {quoted(null)} is null."
@@ -200,7 +200,9 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
             is_truth = "string" in found and "boolean" in wanted
-            converted = (_truth_of if is_truth else text_of)(reading(source), may_be_null="null" in found)
+            read = reading(source)
+            converted = f"{read} == 'true'" if is_truth else f"str({read})"
+            converted = unless_null(converted, read, may_be_null="null" in found)
             advice = _as_typed(
                 f'Convert it in the stream map: "{converted}".', "Convert it in the stream map."
             )
@@ -229,11 +231,6 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
                 f"Write {named} in its stream map, or correct `key`.", "Correct the one that is wrong."
             ),
         )
-
-
-def _truth_of(expression: str, *, may_be_null: bool) -> str:
-    """An expression that converts another one's text to a boolean, and keeps null."""
-    return f"{expression} == 'true'" + (f" if {expression} is not None else None" if may_be_null else "")
 
 
 def _failure(stream: str, what: str, hint: str) -> MapFailed:
