@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from singer_sdk.exceptions import MapExpressionError
@@ -70,7 +71,6 @@ class SdkMapping:
         """The fields that the filter reads, or an expression that is more than a copy; None for any."""
         with contextlib.suppress(ValueError):
             self._operands = fields_read(computed)
-        self._objects = _flattened_objects(stream_map)
 
     def map(self, record: dict[str, Any], raw: bytes) -> dict[str, Any] | None:
         """The mapped record, given its JSON as well; None if the stream map leaves it out.
@@ -146,6 +146,15 @@ class SdkMapping:
             issue="is the name of two fields after flattening",
         )
 
+    @cached_property
+    def _objects(self) -> set[str]:
+        """The objects that flattening replaces by their fields."""
+        options: Any = self._map.flattening_options
+        names = self._map.transformed_schema["properties"]
+        parts = [name.split(options.separator) for name in names]
+        objects = {options.separator.join(part[:depth]) for part in parts for depth in range(1, len(part))}
+        return objects.difference(names)
+
     def _null_part(self, raised: object, record: dict[str, Any]) -> str | None:
         """The part of the failing expression that is null and has a method called on it."""
         if not isinstance(self._map, CustomStreamMap):
@@ -177,18 +186,6 @@ def _has_long_number(value: object) -> bool:
     if isinstance(value, dict | list):
         return any(map(_has_long_number, value.values() if isinstance(value, dict) else value))
     return False
-
-
-def _flattened_objects(stream_map: StreamMap) -> frozenset[str]:
-    """The objects that flattening replaces by their fields."""
-    options = stream_map.flattening_options
-    if options is None or not stream_map.flattening_enabled:
-        return frozenset()
-    names = stream_map.transformed_schema["properties"]
-    separator = options.separator
-    parts = [name.split(separator) for name in names]
-    objects = {separator.join(part[:depth]) for part in parts for depth in range(1, len(part))}
-    return frozenset(objects.difference(names))
 
 
 def _flat_names(stream_map: StreamMap, node: dict[str, Any], parents: tuple[str, ...]) -> Iterator[str]:
