@@ -162,7 +162,7 @@ def preview(  # noqa: PLR0913 - one parameter for each option, which click hands
     config.config = {**config.config, **_OFFLINE}
     run = map_preview.PreviewRun(records, process_signals.check)
     target = SprintoTarget.from_cli(config, run=run)
-    run.begin(target.settings)
+    run.begin(target.intake)
     failure: SprintoError | None = None
     try:
         target.process_lines(interruptible_reader(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from target_sprinto.errors import WouldBeRefused
 from target_sprinto.push.errors import SprintoError
@@ -17,6 +17,7 @@ from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.input.messages import decode_object, encode
+from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.rejects.problem_groups import grouped
 from target_sprinto.singer.rejects.rejected_records import RejectedRecords, Source
 from target_sprinto.singer.settings.settings import Settings
@@ -39,19 +40,18 @@ class PreviewRun(OfflineRun):
         self.pages = self.bytes = 0
         self._keep = keep
 
-    def begin(self, settings: Settings) -> None:
+    def begin(self, intake: Intake) -> None:
         """Build pages and check records by the settings, without a comparison with the last applied run."""
+        settings = intake.settings
         self._builder = PageBuilder(settings.page_size, pages_in_flight=settings.max_parallel_pages)
         self.expectations = Expectations(settings.expect)
-        self._checked = self.expectations.before(self._add)
+        intake.begin(self, self.expectations)
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        """Take one record. Raises RecordTooLarge or ExpectationNotMet."""
-        self._checked(entity_type, body, origin, key)
-
-    def _add(self, entity_type: str, body: bytes, source: Source, key: object) -> None:
-        super().add_valid(entity_type, body, source, key)
-        place, record = (source.stream, source.map), decode_object(body)
+        """Take one record. Raises RecordTooLarge."""
+        super().add_valid(entity_type, body, origin, key)
+        source, record = cast("Source", origin), decode_object(body)
+        place = source.stream, source.map
         self.counts[entity_type] += 1
         self.sent[place] += 1
         self.digests[place].update(body + b"\n")

@@ -63,7 +63,7 @@ class Route:
         self._fields = fields
         # The decoder checks for the mark in records that are sent unchanged, the writer in mapped ones.
         mark = DELETED_AT if unchanged else None
-        self._writer = None if unchanged else record_writer(stream_map, rule, fields)
+        self._writer = record_writer(stream_map, rule, fields)
         self._decoder = (
             typed_decoder(sink.original_schema, sink.key_properties, mark)
             if sink.entity is None and (unchanged or self._writer)

@@ -428,8 +428,8 @@ NOT_EXPRESSIONS = {"__key_properties__", "__else__"}
 
 @pytest.mark.parametrize("rule", [rule for _, rule in DOCUMENTED], ids=[where for where, _ in DOCUMENTED])
 def test_documented_maps_take_the_fast_path(rule: dict[str, Any]) -> None:
-    expressions = [text for name, text in rule.items() if text and name not in NOT_EXPRESSIONS]
-    names = sorted(set().union(*map(fields_read, expressions)) - {"record", "str"} | {"id"})
+    expressions = {name: text for name, text in rule.items() if text and name not in NOT_EXPRESSIONS}
+    names = sorted(fields_read(expressions) - {"record", "str"} | {"id"})
     stream_map, read = maps_of(rule, {name: {} for name in names})
     writer = record_writer(stream_map, read, names)
     assert writer is not None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Item, Page
+from target_sprinto.singer.rejects.problem_groups import grouped
 from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
 from target_sprinto.singer.rejects.rejects_file import Original
 
@@ -44,6 +45,18 @@ def test_the_most_frequent_reasons_are_named_and_all_others_counted() -> None:
         "9 records rejected (3 User, field 'field_1', invalid; 2 User, field 'field_2', invalid;"
         " 2 User, field 'field_3', invalid; 2 for other reasons)."
     )
+
+
+def test_each_problem_of_a_record_has_a_line_of_its_own() -> None:
+    problems = FieldProblem("a", "is missing"), FieldProblem("b", "must be string")
+    whole = FieldProblem(None, "; ".join(map(str, problems)))
+    source = Source("people", 3, "batch file 'x', line 2")
+    rejected = Rejected(source, "User", None, "entity-schema", whole, problems=problems)
+    place = "stream 'people', input line 3, batch file 'x', line 2, entity type 'User'"
+    assert list(map(str, grouped([rejected]))) == [
+        f"{place}: field 'a' is missing [entity-schema]",
+        f"{place}: field 'b' must be string [entity-schema]",
+    ]
 
 
 def test_a_run_without_rejects_has_nothing_to_report(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from target_sprinto.singer.mapping.map_rules import (
     parsed,
     reading,
     step_of,
-    text_of,
+    unless_null,
 )
 from target_sprinto.singer.mapping.map_schema import read_at
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
@@ -96,8 +96,9 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
         made = [target for target, expression in rule.fields.items() if expression == key]
         made += [target for target, expression in rule.fields.items() if key in names_in(expression or "")]
         made.append("…")
-        raise MapFailed(
-            f"the stream map of stream {quoted(stream)} drops its key property {quoted(key)}.",
+        raise _failure(
+            stream,
+            f"drops its key property {quoted(key)}.",
             f'Add "__key_properties__": [{in_json(made[0])}] to it: the field that identifies an entity.',
         )
 
@@ -115,22 +116,25 @@ def require_known_names(
     functions = list(functions)
     for target, name in rule.unknown_names(fields, functions):
         if name in called_names(rule.expressions[target]):
-            raise MapFailed(
-                f"the stream map of stream {quoted(stream)} calls {quoted(name)} for {_place(target)}, and"
-                f" there is no such function{nearest_first(name, functions, most=len(functions))}.",
+            raise _failure(
+                stream,
+                f"calls {quoted(name)} for {_place(target)}, and there is no such"
+                f" function{nearest_first(name, functions, most=len(functions))}.",
                 "Use one of those, or a method of text such as `x.upper()`; or compute it at the tap.",
             )
-        hint = _cause(target, name, rule.expressions[target], fields)
-        raise MapFailed(_no_such_field(stream, target, name, fields), hint)
+        raise _no_such_field(
+            stream, target, name, fields, _cause(target, name, rule.expressions[target], fields)
+        )
     for target, expression in rule.expressions.items():
         for _, by_get, problem in _missing_parts(stream, target, expression, fields):
             if not by_get:
                 raise problem
     for name in rule.removed:
         if name not in fields and rule.source == stream:
-            raise MapFailed(
-                f"the stream map of stream {quoted(stream)} removes field {quoted(name)}, and the stream's"
-                f" schema has no such field{nearest_first(name, fields, most=3)}.",
+            raise _failure(
+                stream,
+                f"removes field {quoted(name)}, and the stream's schema has no such"
+                f" field{nearest_first(name, fields, most=3)}.",
                 "Correct the name, so that no other field is sent unintentionally; or remove the rule.",
             )
 
@@ -138,12 +142,12 @@ def require_known_names(
 def require_exact_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
     """Raise MapFailed if the rule compares a number that may be a decimal with a float."""
     for target, expression in rule.expressions.items():
-        for found in inexact_comparisons(expression, fields):
-            raise MapFailed(
-                f"the stream map of stream {quoted(stream)} compares {quoted(short(found.decimal))} with"
-                f" {quoted(short(found.number))} for {_place(target)}: a float, which differs slightly from"
-                " the decimal of the same digits.",
-                _as_typed(f"Write `{found.corrected}`.", "Convert the decimal: `float(x) < 8.3`."),
+        for decimal, number, corrected in inexact_comparisons(expression, fields):
+            raise _failure(
+                stream,
+                f"compares {quoted(short(decimal))} with {quoted(short(number))} for"
+                f" {_place(target)}: a float, which differs slightly from the decimal of the same digits.",
+                _as_typed(f"Write `{corrected}`.", "Convert the decimal: `float(x) < 8.3`."),
             )
 
 
@@ -154,32 +158,17 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
     """
     condition = rule.expressions.get("__filter__", "record")
     if not any(isinstance(node, ast.Name) for node in nodes_of(condition)):
-        yield (
-            "__filter__",
-            MapFailed(
-                f"the stream map of stream {quoted(stream)} has a `__filter__` that reads no field: it keeps"
-                " all records, or none.",
-                _CONDITION,
-            ),
-        )
+        what = "has a `__filter__` that reads no field: it keeps all records, or none."
+        yield "__filter__", _failure(stream, what, _CONDITION)
     for target, expression in rule.expressions.items():
         if target != "__filter__" and (text := text_as_bool(expression, fields)) is not None:
-            yield (
-                target,
-                MapFailed(
-                    f"{_in(stream, target)} is true for any text in {quoted(text)}, even for 'false'.",
-                    f"Write `{_truth_of('x', may_be_null=True)}`; to test for text: `x is not None`.",
-                ),
-            )
+            what = f"{_in(stream, target)} is true for any text in {quoted(text)}, even for 'false'."
+            hint = "Write `x == 'true' if x is not None else None`; to test for text: `x is not None`."
+            yield target, MapFailed(what, hint)
         if (null := null_as_text(expression, fields)) is not None:
-            yield (
-                target,
-                MapFailed(
-                    f"the stream map of stream {quoted(stream)} makes the text 'None' for {_place(target)} if"
-                    f" {quoted(null)} is null.",
-                    "Write `str(x) if x is not None else None`, or a text for null.",
-                ),
-            )
+            what = f"makes the text 'None' for {_place(target)} if {quoted(null)} is null."
+            hint = "Write `str(x) if x is not None else None`, or a text for null."
+            yield target, _failure(stream, what, hint)
         for name, by_get, problem in _missing_parts(stream, target, expression, fields):
             if by_get and name != DELETED_AT:
                 yield name, problem
@@ -211,7 +200,9 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
             is_truth = "string" in found and "boolean" in wanted
-            converted = (_truth_of if is_truth else text_of)(reading(source), may_be_null="null" in found)
+            read = reading(source)
+            converted = f"{read} == 'true'" if is_truth else f"str({read})"
+            converted = unless_null(converted, read, may_be_null="null" in found)
             advice = _as_typed(
                 f'Convert it in the stream map: "{converted}".', "Convert it in the stream map."
             )
@@ -242,15 +233,16 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         )
 
 
-def _truth_of(expression: str, *, may_be_null: bool) -> str:
-    """An expression that converts another one's text to a boolean, and keeps null."""
-    return f"{expression} == 'true'" + (f" if {expression} is not None else None" if may_be_null else "")
+def _failure(stream: str, what: str, hint: str) -> MapFailed:
+    return MapFailed(f"the stream map of stream {quoted(stream)} {what}", hint)
 
 
-def _no_such_field(stream: str, target: str, name: str, known: Iterable[str]) -> str:
-    return (
-        f"the stream map of stream {quoted(stream)} reads {quoted(name)} for {_place(target)}, and"
-        f" the stream's schema has no such field{nearest_first(name, known, most=3)}."
+def _no_such_field(stream: str, target: str, name: str, known: Iterable[str], hint: str) -> MapFailed:
+    return _failure(
+        stream,
+        f"reads {quoted(name)} for {_place(target)}, and the stream's schema has no such"
+        f" field{nearest_first(name, known, most=3)}.",
+        hint,
     )
 
 
@@ -286,7 +278,7 @@ def _missing_parts(
             nearest = by_nearness(name, inner)[0]
             meant = f"Is {quoted(nearest)} meant? If the tap may leave it out, write"
             hint = _as_typed(f"{meant} `{_safe_read(ast.unparse(base), name, fields)}`.", _OPTIONAL)
-        yield name, by_get, MapFailed(_no_such_field(stream, target, name, inner), hint)
+        yield name, by_get, _no_such_field(stream, target, name, inner, hint)
 
 
 def _safe_read(base: str, name: str, fields: Mapping[str, Any]) -> str:

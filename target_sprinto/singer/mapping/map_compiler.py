@@ -252,14 +252,20 @@ def field_of_record(node: ast.AST | None) -> str | None:
     return None
 
 
-def fields_read(expression: str) -> set[str]:
-    """The fields that an expression may read. Raises ValueError if its text does not show them."""
-    nodes = nodes_of(expression)
-    names = [node.id for node in nodes if isinstance(node, ast.Name)]
-    read = [name for node in nodes if (name := field_of_record(node)) is not None]
-    if len(read) != len([name for name in names if name in {"record", "_"}]):
-        raise ValueError(expression)
-    return {*read, *names}
+def fields_read(expressions: Mapping[str, str]) -> set[str]:
+    """The fields that these expressions, by target field, may read; `self` is the target field itself.
+
+    Raises ValueError if a text does not show them: a name is computed, or the record is read as a whole.
+    """
+    found: set[str] = set()
+    for target, expression in expressions.items():
+        nodes = nodes_of(expression)
+        names = [node.id for node in nodes if isinstance(node, ast.Name)]
+        read = [name for node in nodes if (name := field_of_record(node)) is not None]
+        if len(read) != len([name for name in names if name in {"record", "_"}]):
+            raise ValueError(expression)
+        found.update(read, names, [target] if "self" in names else [])
+    return found
 
 
 def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> CustomStreamMap:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from target_sprinto.push.text import in_columns
-from target_sprinto.singer.mapping.map_rules import reading, text_of
+from target_sprinto.singer.mapping.map_rules import reading, unless_null
 from target_sprinto.singer.mapping.tap_sample import Path, StreamSample, fields_in
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import types_of
@@ -166,7 +166,8 @@ def _converted(
     if wanted.get("format") == "date-time" and {"integer", "number"} & kinds and "string" not in kinds:
         return None, "a number is not a date and time"
     if "string" in types_of(wanted) and "string" not in kinds:
-        return text_of(expression, may_be_null=nullable), "as text, 7.0 is '7.0'" if "number" in kinds else ""
+        as_text = unless_null(f"str({expression})", expression, may_be_null=nullable)
+        return as_text, "as text, 7.0 is '7.0'" if "number" in kinds else ""
     if wanted.get("format") == "date-time":
         return _as_date_time(
             expression, sample.shapes(path) or {str(schema.get("format"))}, nullable=nullable

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from target_sprinto.singer.mapping.map_rules import nodes_of
 from target_sprinto.singer.mapping.map_schema import may_be_null, read_at
@@ -19,17 +19,10 @@ _OF_NULL = {
 """What keeps the result of a comparison with null, by operator; `<` fails on null in any case."""
 
 
-class InexactComparison(NamedTuple):
-    """What may be a decimal, the float that it is compared with, and the comparison to write instead."""
-
-    decimal: str
-    number: str
-    corrected: str
-
-
-def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[InexactComparison]:
+def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """The comparisons of a decimal with a float; `fields` is ``{field: JSON Schema}``.
 
+    Yields what may be a decimal, the float that it is compared with, and the comparison to write instead.
     A record's number with a fraction is an exact decimal, and 8.3 in an expression a float that is slightly
     more: `score < 8.3` is true for a score of 8.3.
     """
@@ -49,7 +42,7 @@ def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[
                 corrected = ast.unparse(ast.Compare(sides[0], [operator], [sides[1]]))
                 guard = _OF_NULL.get(type(operator)) if may_be_null(decimal, fields) else None
                 corrected = f"({read} {guard} {corrected})" if guard else corrected
-                yield InexactComparison(read, ast.unparse(number), corrected)
+                yield read, ast.unparse(number), corrected
 
 
 def _is_float(node: ast.expr, fields: Mapping[str, Any]) -> bool:

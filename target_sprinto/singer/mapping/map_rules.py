@@ -144,9 +144,9 @@ def reading(field: str) -> str:
     return field if is_name else f"record[{field!r}]"
 
 
-def text_of(expression: str, *, may_be_null: bool) -> str:
-    """An expression that converts another one's value to text, and keeps null."""
-    return f"str({expression})" + (f" if {expression} is not None else None" if may_be_null else "")
+def unless_null(rule: str, expression: str, *, may_be_null: bool) -> str:
+    """An expression that converts another one's value by the `rule`, and keeps null."""
+    return f"{rule} if {expression} is not None else None" if may_be_null else rule
 
 
 def parsed(expression: str) -> ast.expr | None:

@@ -111,10 +111,7 @@ def _maker(
     )
     body: ast.expr = compiler.called(made, values.values())
     if rest:
-        read = set[str]().union(*map(fields_read, rest.values()))
-        # `self` is the previous value of the target field.
-        read |= {target for target, text in rest.items() if "self" in fields_read(text)}
-        attributes = {name: compiler.part(name).attr for name in sorted(read)}
+        attributes = {name: compiler.part(name).attr for name in sorted(fields_read(rest))}
         body = compiler.with_rest(_evaluated_by(map_of(stream_map, rest), attributes), body)
     if condition is not None and "__filter__" not in rest:
         body = ast.IfExp(condition, body, ast.Constant(None))

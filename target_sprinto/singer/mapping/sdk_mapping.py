@@ -6,9 +6,10 @@ import ast
 import contextlib
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from singer_sdk.exceptions import MapExpressionError
@@ -18,7 +19,7 @@ from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.input.messages import decode_parts
 from target_sprinto.singer.mapping.map_compiler import field_of_record, fields_read, is_too_long, map_of
-from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, read_by
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed
 
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
@@ -66,9 +67,10 @@ class SdkMapping:
         self._copied = copied
         """By target field: the field that it copies, if the record has that; None if it copies no field."""
         computed = {one: text for one, text in rule.expressions.items() if not copied.get(one)}
-        self._operands = _fields_read(computed)
+        self._operands: set[str] | None = None
         """The fields that the filter reads, or an expression that is more than a copy; None for any."""
-        self._objects = _flattened_objects(stream_map)
+        with contextlib.suppress(ValueError):
+            self._operands = fields_read(computed)
 
     def map(self, record: dict[str, Any], raw: bytes) -> dict[str, Any] | None:
         """The mapped record, given its JSON as well; None if the stream map leaves it out.
@@ -144,6 +146,15 @@ class SdkMapping:
             issue="is the name of two fields after flattening",
         )
 
+    @cached_property
+    def _objects(self) -> set[str]:
+        """The objects that flattening replaces by their fields."""
+        options: Any = self._map.flattening_options
+        names = self._map.transformed_schema["properties"]
+        parts = [name.split(options.separator) for name in names]
+        objects = {options.separator.join(part[:depth]) for part in parts for depth in range(1, len(part))}
+        return objects.difference(names)
+
     def _null_part(self, raised: object, record: dict[str, Any]) -> str | None:
         """The part of the failing expression that is null and has a method called on it."""
         if not isinstance(self._map, CustomStreamMap):
@@ -169,34 +180,12 @@ class SdkMapping:
         return ""
 
 
-def _fields_read(expressions: Mapping[str, str]) -> set[object] | None:
-    try:
-        for text in expressions.values():
-            fields_read(text)
-    except ValueError:
-        # A name is computed, or the record is read as a whole.
-        return None
-    return read_by(expressions)
-
-
 def _has_long_number(value: object) -> bool:
     if isinstance(value, Decimal):
         return is_too_long(value)
     if isinstance(value, dict | list):
         return any(map(_has_long_number, value.values() if isinstance(value, dict) else value))
     return False
-
-
-def _flattened_objects(stream_map: StreamMap) -> frozenset[str]:
-    """The objects that flattening replaces by their fields."""
-    options = stream_map.flattening_options
-    if options is None or not stream_map.flattening_enabled:
-        return frozenset()
-    names = stream_map.transformed_schema["properties"]
-    separator = options.separator
-    parts = [name.split(separator) for name in names]
-    objects = {separator.join(part[:depth]) for part in parts for depth in range(1, len(part))}
-    return frozenset(objects.difference(names))
 
 
 def _flat_names(stream_map: StreamMap, node: dict[str, Any], parents: tuple[str, ...]) -> Iterator[str]:

@@ -14,13 +14,12 @@ _LINES_SHOWN = 5
 
 @dataclass(frozen=True)
 class ProblemGroup:
-    """Records with the same problem; `sources` are in input order, and `first` is one of the records."""
+    """Records with the same problem; `sources` are in input order."""
 
     entity_type: str
     problem: FieldProblem
     code: str
     sources: list[Source]
-    first: Rejected
 
     @property
     def places(self) -> list[str]:
@@ -31,15 +30,12 @@ class ProblemGroup:
         ]
 
     def __str__(self) -> str:
+        problem = f"entity type {quoted(self.entity_type)}: {self.problem} [{self.code}]"
         if len(self.sources) == 1:
-            return str(self.first)
-        shown = ", ".join(self.places)
+            return f"{self.sources[0]}, {problem}"
         more = len(self.sources) - _LINES_SHOWN
-        return (
-            f"{pluralize(len(self.sources), 'record')} of entity type {quoted(self.entity_type)}:"
-            f" {self.problem} [{self.code}],"
-            f" input lines {shown}{f' and {more:,} more' if more > 0 else ''}"
-        )
+        lines = ", ".join(self.places) + (f" and {more:,} more" if more > 0 else "")
+        return f"{pluralize(len(self.sources), 'record')} of {problem}, input lines {lines}"
 
 
 def grouped(rejected: Iterable[Rejected]) -> list[ProblemGroup]:
@@ -48,5 +44,5 @@ def grouped(rejected: Iterable[Rejected]) -> list[ProblemGroup]:
     for one in rejected:
         for field, issue in one.problems or [one.problem]:
             kind = (one.entity_type, FieldProblem(field or None, issue), one.code)
-            groups.setdefault(kind, ProblemGroup(*kind, [], one)).sources.append(one.source)
+            groups.setdefault(kind, ProblemGroup(*kind, [])).sources.append(one.source)
     return sorted(groups.values(), key=lambda group: -len(group.sources))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from referencing import Registry
 from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012, UnknownDialect, specification_with
+from referencing.jsonschema import DRAFT202012, specification_with
 
 from target_sprinto.singer.input.messages import count_marks
 
@@ -125,14 +125,11 @@ class _Measuring:
     def __init__(self, schema: dict[str, Any]) -> None:
         self.total = self.once = self.repeated = self.patterns = 0
         self.recursive = False
-        try:
-            specification = specification_with(schema.get("$schema", ""), DRAFT202012)
-        except (UnknownDialect, AttributeError, TypeError):
-            specification = DRAFT202012
-        resource = specification.create_resource(schema)
+        dialect = schema.get("$schema")
+        self._specification = specification_with(dialect if isinstance(dialect, str) else "", DRAFT202012)
+        resource = self._specification.create_resource(schema)
         # Without a retriever: nothing is fetched.
         self.resolver: Resolver[Any] = Registry().with_resource("", resource).resolver_with_root(resource)
-        self._specification = specification
         self._entered = [_Entered(schema, (), [])]
         self._dynamic: dict[str, list[Any]] | None = None
         self._schema = schema
