@@ -45,8 +45,15 @@ MARKERS = (
 )
 """In a bookmark while its stream is read; the last two are tap-mysql's, for a full table."""
 
-CURRENT = ("currently_syncing", "current_stream", "currently_syncing_repo")
-"""In a STATE while a tap reads: the names of singer-python, tap-salesforce and its relatives, tap-github."""
+CURRENT = (
+    "currently_syncing",
+    "current_stream",
+    "currently_syncing_repo",
+    "currently_sync_stream",
+    "last_list_id",
+)
+"""In a STATE while a tap reads: the names of singer-python, tap-salesforce and its relatives, tap-github,
+tap-shopify (among the bookmarks, like tap-asana's), tap-listrak."""
 
 _names = msgspec.json.Decoder(list[str])
 
@@ -164,8 +171,9 @@ class FinalState:
                 f"The last STATE says that stream {quoted(stream)} is unfinished (`{marker}`).",
                 f"{_STOPPED} {_MARKED}",
             )
+        bookmarks = _bookmarks_of(self._state)
         for name in CURRENT:
-            if self._state.get(name):
+            if self._state.get(name) or isinstance(bookmarks.get(name), str):
                 # Not quoted: it need not be a stream's name.
                 raise FinalStateUnfinished(
                     f"The last STATE says that the tap was still reading a stream (`{name}`).",
