@@ -194,6 +194,20 @@ INCOMPLETE: dict[str, tuple[Input, str]] = {
         [schema(key=None), record(1), state({"last_list_id": 7, "last_stream": None, "bookmarks": {}})],
         "still reading a stream (`last_list_id`)",
     ),
+    "tap-klaviyo, which sends no STATE for a full table": (
+        [
+            schema(),
+            record(1),
+            state({"bookmarks": {"id7": {"since": "2026"}}}),
+            schema("b", None),
+            record(1, "b"),
+        ],
+        "If this tap always ends this way",
+    ),
+    "an SDK tap of 0.23 to 0.30 with partitions in common": (
+        [schema(), record(1), state(people={"partitions": [{"context": {}, "progress_markers": {}}]})],
+        "`state_partitioning_keys` need SDK 0.31",
+    ),
     "tap-postgres, whose full table was cut off": (
         [
             schema("t", None),
