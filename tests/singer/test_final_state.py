@@ -101,6 +101,17 @@ COMPLETE: dict[str, Input] = {
         record(1),
         state({"current_stream": None, "bookmarks": {"people": {"version": 3}}}),
     ],
+    "a stream with the name of a marker": [
+        schema("current_stream"),
+        record(1, "current_stream"),
+        state(current_stream=at(1)),
+    ],
+    "tap-listrak": [
+        schema(key=None),
+        state({"last_list_id": 7, "last_stream": "campaigns"}),
+        record(1),
+        state({"last_list_id": None, "last_stream": None, "bookmarks": {"contacts": {"7": "2026"}}}),
+    ],
     "full tables of tap-github": [
         state({"currently_syncing": "people"}),
         schema(key=None),
@@ -170,6 +181,32 @@ INCOMPLETE: dict[str, tuple[Input, str]] = {
             record(1, org=1),
         ],
         "with child streams",
+    ),
+    "tap-shopify, whose second stream failed": (
+        [
+            schema(),
+            record(1),
+            state({"bookmarks": {"people": {"updated_at": "2026"}, "currently_sync_stream": "orders"}}),
+        ],
+        "still reading a stream (`currently_sync_stream`)",
+    ),
+    "tap-listrak, between two lists": (
+        [schema(key=None), record(1), state({"last_list_id": 7, "last_stream": None, "bookmarks": {}})],
+        "still reading a stream (`last_list_id`)",
+    ),
+    "tap-klaviyo, which sends no STATE for a full table": (
+        [
+            schema(),
+            record(1),
+            state({"bookmarks": {"id7": {"since": "2026"}}}),
+            schema("b", None),
+            record(1, "b"),
+        ],
+        "If this tap always ends this way",
+    ),
+    "an SDK tap of 0.23 to 0.30 with partitions in common": (
+        [schema(), record(1), state(people={"partitions": [{"context": {}, "progress_markers": {}}]})],
+        "`state_partitioning_keys` need SDK 0.31",
     ),
     "tap-postgres, whose full table was cut off": (
         [

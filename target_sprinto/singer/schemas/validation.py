@@ -1,8 +1,9 @@
 """Validates records by their stream's compiled JSON Schema, and describes what is wrong with one. Pure.
 
-jsonschema-rs accepts exact decimals and big integers. A schema that it cannot compile (draft-4 keywords in a
-schema without a draft, an unknown draft) is tried as draft 4, or as draft 7, the SDK's default. There is no
-other validator to fall back to: one in Python has unlimited regular expressions, and may fetch documents.
+jsonschema-rs accepts exact decimals and big integers. A schema that it cannot compile (an unknown
+draft; without a draft, what 2020-12 does not allow) is tried as draft 7, and then, if it names no draft, as
+draft 4. There is no other validator to fall back to: one in Python has unlimited regular expressions, and may
+fetch documents.
 
 The library's error for `anyOf` and `oneOf` holds the errors of every alternative, each with a copy of its
 value: gigabytes for a list of a few thousand values. If a schema has alternatives, errors therefore come from
@@ -152,7 +153,8 @@ def _compile(stream: str, schema: dict[str, Any]) -> CompiledSchema:
     where = ""
     drafts: tuple[Callable[..., jsonschema_rs.Validator], ...] = (
         jsonschema_rs.validator_for,
-        jsonschema_rs.Draft7Validator if "$schema" in schema else jsonschema_rs.Draft4Validator,
+        jsonschema_rs.Draft7Validator,
+        *(() if "$schema" in schema else (jsonschema_rs.Draft4Validator,)),
     )
     for draft in drafts:
         try:

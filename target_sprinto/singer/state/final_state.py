@@ -1,10 +1,11 @@
 """Holds the last STATE until the end of the run, and checks that it covers the records of the input. Pure.
 
-As found in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap_base.py`):
+As found in singer-sdk 0.8 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap_base.py`):
 
 * A tap prints the STATE that it was given before its first record, then resends the rows that are equal
   to the bookmark, and since 0.48 leaves out a STATE that has not changed.
-* While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them.
+* While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them. If
+  `state_partitioning_keys` are not the whole context, 0.23 to 0.30 (also 0.8 and 0.10) do not write that.
 * A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`, or
   has a partition without a value for each context, such as the parent record of a child stream.
 * On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0. Since 0.50, that of a
@@ -45,8 +46,15 @@ MARKERS = (
 )
 """In a bookmark while its stream is read; the last two are tap-mysql's, for a full table."""
 
-CURRENT = ("currently_syncing", "current_stream", "currently_syncing_repo")
-"""In a STATE while a tap reads: the names of singer-python, tap-salesforce and its relatives, tap-github."""
+CURRENT = (
+    "currently_syncing",
+    "current_stream",
+    "currently_syncing_repo",
+    "currently_sync_stream",
+    "last_list_id",
+)
+"""In a STATE while a tap reads: the names of singer-python, tap-salesforce and its relatives, tap-github,
+tap-shopify (among the bookmarks, like tap-asana's), tap-listrak."""
 
 _names = msgspec.json.Decoder(list[str])
 
@@ -62,7 +70,7 @@ _PARTITIONED_TABLE = (
     f"{_CRASHED} Partitioned SDK full tables end this way if given a STATE: set `expect`, then run without"
     " it, or with `require_final_state: false`."
 )
-_MARKED = "A child stream that is selected without its parent always ends this way: select both."
+_MARKED = "If all runs end so: select a child stream's parent; `state_partitioning_keys` need SDK 0.31."
 _NAMED_DIFFERENTLY = (
     "If the tap crashed, check its log. If it finished, its records name their partition differently"
     " from its STATE: with tap-jsonl, give `path` in full."
@@ -164,8 +172,9 @@ class FinalState:
                 f"The last STATE says that stream {quoted(stream)} is unfinished (`{marker}`).",
                 f"{_STOPPED} {_MARKED}",
             )
+        bookmarks = _bookmarks_of(self._state)
         for name in CURRENT:
-            if self._state.get(name):
+            if self._state.get(name) or isinstance(bookmarks.get(name), str):
                 # Not quoted: it need not be a stream's name.
                 raise FinalStateUnfinished(
                     f"The last STATE says that the tap was still reading a stream (`{name}`).",
@@ -176,7 +185,7 @@ class FinalState:
         """Why the last STATE does not cover a record after it, and a hint; None if it does."""
         bookmark = _bookmarks_of(self._state).get(stream)
         if not isinstance(bookmark, dict):
-            return "has no bookmark in it", _CRASHED
+            return "has no bookmark in it", f"{_CRASHED} {_ALWAYS}"
         key = self._keys.get(stream)
         if key is None:
             versions = stream in self._with_versions
