@@ -52,10 +52,12 @@ def scheduler(dagster: Path, folder: Path, name: str, env: dict[str, str]) -> Sc
 
 @pytest.fixture
 def scripts(dagster: Path, tmp_path: Path) -> Scheduler:
-    # One tap logs bytes that are not UTF-8; one waits after its last line and keeps running.
+    # Taps log bytes that are not UTF-8. One waits after its last line and keeps running; one leaves a process
+    # behind that keeps its stderr open.
     path = programs(
         tmp_path / "bin",
-        r"printf 'caf\351\n' >&2; cat input.singer; if [ -e waits ]; then exec sleep 600; fi",
+        r"printf 'caf\351\n' >&2; cat input.singer; if [ -e waits ]; then exec sleep 600; fi"
+        "; while [ -e leaves ]; do sleep 1; done > /dev/null &",
     )
     env = {"PATH": path, "SPRINTO_TAPS": str(tmp_path / "taps")}
     return scheduler(dagster, tmp_path, "definitions.py", env)
@@ -65,7 +67,9 @@ def test_dagster_runs_ten_integrations_side_by_side(
     scripts: Scheduler, slow_sandbox: FaultySandbox, tmp_path: Path
 ) -> None:
     taps = [add_script(tmp_path / "taps" / name, slow_sandbox, name) for name in INTEGRATIONS]
+    (taps[0] / "leaves").touch()
     assert scripts.run() == 0, scripts.log()[-3000:]
+    (taps[0] / "leaves").unlink()
     assert scripts.console().count("has processed session") == len(taps)
     for tap in taps:
         assert (tap / "state.json").read_text() == state_line()

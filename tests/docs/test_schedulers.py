@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -98,10 +99,7 @@ def require_kept(door: FrontDoor, state: Path, *, kept: bool) -> None:
     assert len(door.applied().get("User", [])) == (3 if kept else 0)
 
 
-@pytest.mark.parametrize(
-    WAYS, [*ENDINGS.values(), (HANGS, "another-key", 1, False)], ids=[*ENDINGS, "a tap that hangs"]
-)
-def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
+def script_of_the_cron_job(door: FrontDoor, key: str) -> str:
     for folder in ("config", "key", "state", "work"):
         (door.folder / folder).mkdir()
     target = {
@@ -114,8 +112,24 @@ def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: i
     (script,) = container()["args"]
     mounted = "|".join(one["mountPath"] for one in container()["volumeMounts"])
     script = re.sub(rf"(?=(?:{mounted})/)", str(door.folder), script)
-    assert run_script(door, script.replace("set -u", "set +e -u"), tap) == code
+    return script.replace("set -u", "set +e -u")
+
+
+@pytest.mark.parametrize(
+    WAYS, [*ENDINGS.values(), (HANGS, "another-key", 1, False)], ids=[*ENDINGS, "a tap that hangs"]
+)
+def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
+    assert run_script(door, script_of_the_cron_job(door, key), tap) == code
     require_kept(door, door.folder / "state/state.json", kept=kept)
+
+
+def test_a_job_beside_another_one_does_nothing(door: FrontDoor) -> None:
+    """`Forbid` does not apply to a Job that a person creates."""
+    script = script_of_the_cron_job(door, API_KEY)
+    with (door.folder / "state/run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run_script(door, script, "cat input.singer") == 75
+    require_kept(door, door.folder / "state/state.json", kept=False)
 
 
 # GitHub Actions
@@ -123,20 +137,26 @@ def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: i
 WORKFLOW = ".github/workflows/sprinto.yml"
 
 
-@pytest.mark.parametrize(WAYS, ENDINGS.values(), ids=ENDINGS)
-def test_the_step_of_the_workflow(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
+def step_of_the_workflow(door: FrontDoor) -> str:
     steps = yaml.safe_load(file_of("github-actions.md", WORKFLOW))["jobs"]["push"]["steps"]
     (script,) = (step["run"] for step in steps if "run" in step)
     config = {"api_url": door.sandbox.base_url, "integration_id": door.integration_id}
     (door.folder / "config.json").write_text(json.dumps({**config, "entity_types": {"people": "User"}}))
-    script = script.replace("uvx ", "")
-    assert (
-        run_script(
-            door, script, f'test -z "$TARGET_SPRINTO_API_KEY" && {{ {tap}; }}', TARGET_SPRINTO_API_KEY=key
-        )
-        == code
-    )
+    return str(script.replace("uvx ", ""))
+
+
+@pytest.mark.parametrize(WAYS, ENDINGS.values(), ids=ENDINGS)
+def test_the_step_of_the_workflow(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
+    tap = f'test -z "$TARGET_SPRINTO_API_KEY" && {{ {tap}; }}'
+    assert run_script(door, step_of_the_workflow(door), tap, TARGET_SPRINTO_API_KEY=key) == code
     require_kept(door, door.folder / "state.json", kept=kept)
+
+
+def test_a_step_that_cannot_keep_its_state_fails(door: FrontDoor) -> None:
+    script = step_of_the_workflow(door)
+    program(door.folder / "bin/mv", "exit 5")
+    assert run_script(door, script, "cat input.singer", TARGET_SPRINTO_API_KEY=API_KEY) == 1
+    assert len(door.applied()["User"]) == 3
 
 
 def test_each_attempt_of_the_workflow_saves_and_restores_its_state() -> None:

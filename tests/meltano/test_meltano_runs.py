@@ -14,6 +14,7 @@ import pytest
 from tests.support.bare_api import Api
 from tests.support.front_door import SECRET
 from tests.support.meltano_project import PATIENCE_SECONDS, row, state_at
+from tests.support.schedulers import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,10 +67,20 @@ def test_a_second_run_sends_only_new_rows(project: Project, door: FrontDoor) -> 
     assert project.state() == state_at(8)
 
 
-def test_a_backfill_sends_everything_again(project_with_state: Project, door: FrontDoor) -> None:
-    assert project_with_state.run("--full-refresh", "tap-people", "target-sprinto").code == 0
+@pytest.mark.parametrize("overwrite", [False, True], ids=["merges", "overwrites"])
+def test_a_backfill_sends_everything_again(
+    project_with_state: Project, door: FrontDoor, *, overwrite: bool
+) -> None:
+    of_another_stream = {"teams": {"replication_key": "id", "replication_key_value": 77}}
+    state = {"singer_state": {"bookmarks": state_at(2)["bookmarks"] | of_another_stream}}
+    words = ("state", "set", "--force", "dev:tap-people-to-target-sprinto", json.dumps(state))
+    assert project_with_state.call(*words).code == 0
+
+    strategy = ["--state-strategy=overwrite"] if overwrite else []
+    assert project_with_state.run("--full-refresh", *strategy, "tap-people", "target-sprinto").code == 0
     assert door.pages() == [2, 8]
-    assert project_with_state.state() == state_at(8)
+    kept = {} if overwrite else of_another_stream
+    assert project_with_state.state() == {"bookmarks": state_at(8)["bookmarks"] | kept}
 
 
 def test_a_held_run_waits_for_a_person(project: Project, door: FrontDoor) -> None:
@@ -219,6 +230,49 @@ def test_killing_meltano_after_a_state_applies_what_was_sent(
         door.sandbox.wait_for(lambda _: states(door) == ["processed", "processed"], timeout=PATIENCE_SECONDS)
     assert applied(door) == [1, 2, 3, 4, 5, 6]
     assert project_with_state.state() == state_at(2)
+
+
+LONG_LINE = """{tap} "$@"
+until [ -e more ]; do sleep 0.05; done
+head -c 20000 /dev/zero | tr '\\0' x
+"""
+
+
+def test_a_line_that_is_too_long_for_meltano_ends_the_loaders_input(
+    project_with_state: Project, door: FrontDoor
+) -> None:
+    definition = project_with_state.definition()
+    (tap,) = definition["plugins"]["extractors"]
+    program(project_with_state.folder / "tap-long", LONG_LINE.format(tap=tap["executable"]))
+    tap["executable"] = "./tap-long"
+    project_with_state.define(definition)
+    small = {"MELTANO_ELT_BUFFER_SIZE": "20000", "TARGET_SPRINTO_PAGE_SIZE": "1"}
+    with project_with_state.started("run", "tap-people", "target-sprinto", **small) as process:
+        door.wait_for_operation("push", 6, responded=True, within=PATIENCE_SECONDS)
+        (project_with_state.folder / "more").touch()
+        door.sandbox.wait_for(lambda _: states(door) == ["processed", "processed"], timeout=PATIENCE_SECONDS)
+        failed = project_with_state.finish(process)
+    assert failed.code == 1
+    assert "Output line length limit exceeded" in failed.errors("meltano")
+    assert project_with_state.state() == state_at(2)
+
+
+def test_meltano_exits_with_0_if_it_cannot_store_the_state(project: Project, door: FrontDoor) -> None:
+    """Its message is what the guides search for."""
+    project.write_rows(2)
+    project.env["MELTANO_STATE_BACKEND_URI"] = f"file://{project.folder}/states"
+    assert project.run().code == 0
+    (kept,) = (project.folder / "states").rglob("state.json")
+    door.sandbox.configure(door.integration_id, processing_seconds=4)
+    project.write_rows(4)
+    with project.started("run", "tap-people", "target-sprinto") as process:
+        door.wait_for_operation("close", 2, responded=True, within=PATIENCE_SECONDS)
+        kept.rename(kept.parent.with_name("state.json"))
+        kept.mkdir()
+        failed = project.finish(process)
+    assert failed.code == 0
+    assert "Failed to persist incremental state" in failed.stderr
+    assert states(door) == ["processed", "processed"]
 
 
 def test_a_crashed_mapper_leaves_a_session_to_discard(project_with_state: Project, door: FrontDoor) -> None:
