@@ -77,18 +77,21 @@ def test_a_hint_shows_what_to_write(expression: str, suggested: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "hint"),
+    ("kinds", "wanted", "hint"),
     [
-        ("string", "Convert it in the stream map: \"name == 'true'\"."),
-        ("integer", "Map another field."),
-        ("array", "Map another field."),
+        (["string"], "boolean", "Convert it in the stream map: \"name == 'true'\", with the text that"),
+        (["integer"], "boolean", "Map another field."),
+        (["array"], "boolean", "Map another field."),
+        (["string"], "integer", 'Convert it in the stream map: "int(name) if name else None".'),
+        (["string", "null"], "number", 'Convert it in the stream map: "float(name) if name else None".'),
+        (["boolean"], "integer", "Map another field."),
     ],
 )
-def test_only_text_is_converted_to_a_boolean(kind: str, hint: str) -> None:
-    entity = EntitySchema("T", {"schema": {"properties": {"name": {"type": "boolean"}}}})
+def test_only_text_is_converted_to_another_type(kinds: list[str], wanted: str, hint: str) -> None:
+    entity = EntitySchema("T", {"schema": {"properties": {"name": {"type": wanted}}}})
     with pytest.raises(MapFailed) as caught:
-        require_entity(entity, "people", MapRule(None, "people", {}), {"name": {"type": kind}}, ["name"], [])
-    assert caught.value.hint == hint
+        require_entity(entity, "people", MapRule(None, "people", {}), {"name": {"type": kinds}}, ["name"], [])
+    assert caught.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize(

@@ -167,8 +167,8 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             yield (
                 target,
                 MapFailed(
-                    f"{_in(stream, target)} is true for any text in {quoted(text)}, even for 'false'.",
-                    f"Write `{_truth_of('x', may_be_null=True)}`; to test for text: `x is not None`.",
+                    f"`bool({short(text)})` for {_in(stream, target)} is true for any text, even 'false'.",
+                    f"Write `{_truth_of('x', may_be_null=True)}`; to test for text: `(x or '') != ''`.",
                 ),
             )
         if (null := null_as_text(expression, fields)) is not None:
@@ -210,17 +210,10 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         source = rules.get(field) or field
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
-            is_truth = "string" in found and "boolean" in wanted
-            converted = (_truth_of if is_truth else text_of)(reading(source), may_be_null="null" in found)
-            advice = _as_typed(
-                f'Convert it in the stream map: "{converted}".', "Convert it in the stream map."
-            )
-            if not found.isdisjoint({"array", "object"}):
-                advice = "Map an item or a part of it, such as `x[0]` or `x.get('part')`."
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
                 f" {_list(wanted)} (`entity_schemas`).",
-                advice if is_truth or "string" in wanted else "Map another field.",
+                _conversion(reading(source), found, wanted),
             )
     for field in entity.required:
         if field not in sent and (fields or rule.name is not None):
@@ -240,6 +233,22 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
                 f"Write {named} in its stream map, or correct `key`.", "Correct the one that is wrong."
             ),
         )
+
+
+def _conversion(read: str, found: Collection[str], wanted: Collection[str]) -> str:
+    """The hint for a field of the types `found`, none of which is `wanted`."""
+    convert, may_be_null = "Convert it in the stream map", "null" in found
+    if "string" in wanted:
+        if not {"array", "object"}.isdisjoint(found):
+            return "Map an item or a part of it, such as `x[0]` or `x.get('part')`."
+        return _as_typed(f'{convert}: "{text_of(read, may_be_null=may_be_null)}".', f"{convert}.")
+    if "string" not in found or {"boolean", "integer"}.isdisjoint(wanted):
+        return "Map another field."
+    if "boolean" in wanted:
+        truth = _truth_of(read, may_be_null=may_be_null)
+        return _as_typed(f'{convert}: "{truth}", with the text that means true.', f"{convert}.")
+    number = "float" if "number" in wanted else "int"
+    return _as_typed(f'{convert}: "{number}({read}) if {read} else None".', f"{convert}.")
 
 
 def _truth_of(expression: str, *, may_be_null: bool) -> str:
