@@ -55,7 +55,7 @@ class Streams(dict[str, Stream]):
         for name, schema in {"User": bundled_user()["schema"], **described}.items():
             self.fields.add(name, "", schema)
         self.arrivals = Arrivals(self._types, target.stream_maps, target.settings.expect)
-        self._doubted: set[tuple[str, str]] = set()
+        self._doubted: set[tuple[str, str | None, str]] = set()
         self._memory: dict[str, int] = {}
 
     def __missing__(self, name: str) -> NoReturn:
@@ -212,8 +212,8 @@ class Streams(dict[str, Stream]):
         require_known_names(rule, tap_stream, fields, stream_map.functions)
         require_exact_comparisons(rule, tap_stream, fields)
         for name, doubt in doubts(rule, tap_stream, fields):
-            if (tap_stream, name) not in self._doubted:
-                self._doubted.add((tap_stream, name))
+            if (tap_stream, rule.name, name) not in self._doubted:
+                self._doubted.add((tap_stream, rule.name, name))
                 log.warning("Input line %d: %s", self._intake.reader.line, doubt)
 
 

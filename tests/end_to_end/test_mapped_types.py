@@ -234,6 +234,12 @@ def test_a_decimal_is_not_compared_with_a_float(
         ("[0.1] == [float(x) for x in [pay]]", True),
         ("0.1 in ids", False),
         ("datetime.datetime.fromisoformat('2026-01-01').timestamp() > 0.1", True),
+        ("(datetime.date(2026, 1, 2) - datetime.date.fromisoformat('2026-01-01')).days / 7 > 0.1", True),
+        ("record.get('id', 0) / record.get('either', 1) >= 0.7", True),
+        ("json.loads('[8.3]')[0] < 8.3", False),
+        ("name.count('a') > 0.3", True),
+        ("ids[0] > 0.3", True),
+        ("[pay for pay in ids if pay > 0.3]", [1, 2]),
     ],
 )
 def test_comparisons_of_exact_numbers_and_of_floats_are_allowed(

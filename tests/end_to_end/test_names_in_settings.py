@@ -248,6 +248,13 @@ def test_an_unknown_optional_field_causes_one_warning(door: FrontDoor) -> None:
     assert door.applied()["people"][0]["fullName"] is None
 
 
+def test_a_warning_about_each_of_two_maps_of_a_stream_is_shown(door: FrontDoor) -> None:
+    maps = {"people": {"x": "str(name)"}, "copy": {"__source__": "people", "x": "bool(name)"}}
+    finished = door.run([SCHEMA, record(1), SCHEMA, record(2), STATE], stream_maps=maps)
+    assert finished.code == 0, finished.stderr
+    assert finished.stderr.count("the text 'None'") == finished.stderr.count("true for any text") == 1
+
+
 @pytest.mark.parametrize("alias", ["None", "7"])
 def test_an_alias_that_is_not_text_is_an_error(door: FrontDoor, alias: str) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"__alias__": alias}})

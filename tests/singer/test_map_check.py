@@ -23,6 +23,8 @@ FIELDS: dict[str, Any] = {
     "from": {"type": ["integer", "null"]},
     "contact": {"type": ["object", "null"], "properties": {"email": TEXT}},
     "home address": {"type": "object", "properties": {"city": TEXT}},
+    "people": {"type": "array", "items": {"type": "object", "properties": {"mail": TEXT}}},
+    "roles": {"type": "array", "items": TEXT},
 }
 ENTITY = EntitySchema("T", {"schema": {"properties": {"name": TEXT}}})
 
@@ -152,7 +154,24 @@ def test_line_ends_and_comments_are_allowed(expression: str) -> None:
         ("name", "'%d of %r' % (No, id)", True),
         ("name", "'%d' % id", False),
         ("name", "f'{id:05d}'", False),
+        ("name", "[str(id) for id in roles]", False),
+        ("name", "str(id).lower() == 'true'", False),
+        ("__filter__", "str(id) in ['1', '2']", False),
+        ("name", "str(id) + str(No == 1)", True),
     ],
 )
 def test_a_text_is_doubted_only_if_it_may_be_wrong(target: str, expression: str, *, doubted: bool) -> None:
     assert any(doubts(MapRule("people", "people", {target: expression}), "people", FIELDS)) == doubted
+
+
+@pytest.mark.parametrize(("condition", "doubted"), [("id is not None", False), ("No > 1", True)])
+def test_what_the_filter_reads_may_be_guarded(condition: str, *, doubted: bool) -> None:
+    rule = MapRule("people", "people", {"name": "str(id)", "__filter__": condition})
+    assert any(doubts(rule, "people", FIELDS)) == doubted
+
+
+@pytest.mark.parametrize(
+    "expression", ["[contact['mail'] for contact in people]", "[record['contact'] for contact in people]"]
+)
+def test_a_variable_hides_the_field_of_its_name(expression: str) -> None:
+    check(MapRule("people", "people", {"name": expression, "__else__": None}))

@@ -27,7 +27,7 @@ from target_sprinto.singer.mapping.map_rules import (
     step_of,
     text_of,
 )
-from target_sprinto.singer.mapping.map_schema import read_at
+from target_sprinto.singer.mapping.map_schema import read_at, readable
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
@@ -138,7 +138,7 @@ def require_known_names(
 def require_exact_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
     """Raise MapFailed if the rule compares a number that may be a decimal with a float."""
     for target, expression in rule.expressions.items():
-        for found in inexact_comparisons(expression, fields):
+        for found in inexact_comparisons(expression, readable(expression, fields)):
             raise MapFailed(
                 f"the stream map of stream {quoted(stream)} compares {quoted(short(found.decimal))} with"
                 f" {quoted(short(found.number))} for {_place(target)}: a float, which differs slightly from"
@@ -162,8 +162,10 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
                 _CONDITION,
             ),
         )
+    read_by_filter = {ast.unparse(node) for node in nodes_of(condition) if isinstance(node, ast.expr)}
     for target, expression in rule.expressions.items():
-        if target != "__filter__" and (text := text_as_bool(expression, fields)) is not None:
+        known = readable(expression, fields)
+        if target != "__filter__" and (text := text_as_bool(expression, known)) is not None:
             yield (
                 target,
                 MapFailed(
@@ -171,7 +173,8 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
                     f"Write `{_truth_of('x', may_be_null=True)}`; to test for text: `(x or '') != ''`.",
                 ),
             )
-        if (null := null_as_text(expression, fields)) is not None:
+        null = null_as_text(expression, known)
+        if null is not None and (target == "__filter__" or null not in read_by_filter):
             yield (
                 target,
                 MapFailed(
@@ -283,11 +286,12 @@ def _missing_parts(
     stream: str, target: str, expression: str, fields: Mapping[str, Any]
 ) -> Iterator[tuple[str, bool, MapFailed]]:
     """Items and attributes that an object's schema lacks, as in `profile.email`; whether `get` reads them."""
+    known = readable(expression, fields)
     for node in nodes_of(expression):
         if (step := step_of(node)) is None:
             continue
         base, name = step
-        inner = properties_of(read_at(base, fields))
+        inner = properties_of(read_at(base, known))
         if not inner or name in inner:
             continue
         by_get, hint = isinstance(node, ast.Call), _NULL

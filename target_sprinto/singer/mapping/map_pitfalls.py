@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from target_sprinto.singer.mapping.map_rules import nodes_of
-from target_sprinto.singer.mapping.map_schema import may_be_null, read_at
+from target_sprinto.singer.mapping.map_schema import items_of, may_be_null, read_at
 from target_sprinto.singer.schemas.schema_parts import types_of
 
 _OF_NULL = {
@@ -17,6 +17,10 @@ _OF_NULL = {
     **dict.fromkeys((ast.NotEq, ast.NotIn), "is None or"),
 }
 """What keeps the result of a comparison with null, by operator; `<` fails on null in any case."""
+
+
+_CONTENTS = frozenset({"get", "list", "pop", "values"})
+"""Functions and methods that return what an object or a list holds; no other returns a decimal."""
 
 
 class InexactComparison(NamedTuple):
@@ -65,17 +69,19 @@ def _is_float(node: ast.expr, fields: Mapping[str, Any]) -> bool:
 
 
 def _is_never_decimal(node: ast.expr, fields: Mapping[str, Any]) -> bool:
-    match node:
-        case ast.Constant() | ast.Call(
-            ast.Name("float" | "int") | ast.Attribute(_, "timestamp" | "total_seconds")
-        ):
-            return True
     if parts := _parts(node):
         return all(_is_never_decimal(part, fields) for part in parts)
     schema = read_at(node, fields)
-    if isinstance(schema, dict) and types_of(schema) - {"null"} == {"array"}:
-        schema = schema.get("items")
-    return types_of(schema) - {"null"} == {"integer"}
+    if kinds := types_of(items_of(schema) or schema) - {"null"}:
+        return kinds == {"integer"}
+    match node:
+        case ast.Constant():
+            return True
+        case ast.Call(ast.Name(name) | ast.Attribute(_, name)) if name not in _CONTENTS:
+            return True
+        case ast.Subscript(base) | ast.Attribute(base) | ast.Call(ast.Attribute(base)):
+            return _is_never_decimal(base, fields)
+    return False
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
@@ -89,17 +95,24 @@ def _parts(node: ast.expr) -> list[ast.expr]:
             return parts
         case ast.ListComp(item) | ast.SetComp(item) | ast.GeneratorExp(item):
             return [item]
+        case ast.Call(ast.Attribute(_, "get"), [key, default], []):
+            return [ast.Call(node.func, [key], []), default]
     return []
 
 
 def null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
-    """What `str` or formatting reads although it may be null; None if there is a condition."""
+    """What `str` or formatting reads although it may be null; None if there is a condition.
+
+    A text that is only compared is never sent.
+    """
     nodes = nodes_of(expression)
     if any(isinstance(node, ast.IfExp) for node in nodes):
         return None
     # As in `x and str(x)`; but in `x or str(x)` it is evaluated if `x` is null.
     ands = [node for node in nodes if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And)]
-    conditional = {part for node in ands for value in node.values[1:] for part in ast.walk(value)}
+    compared = [node for node in nodes if isinstance(node, ast.Compare)]
+    apart = [*compared, *(value for node in ands for value in node.values[1:])]
+    conditional = {part for node in apart for part in ast.walk(node)}
     for node in nodes:
         if node in conditional:
             continue

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, parsed, step_of
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, step_of
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
 _TEXT = {"type": ["string", "null"]}
@@ -82,6 +82,26 @@ def read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
         return None
     inner, name = step
     return properties_of(read_at(inner, fields)).get(name)
+
+
+def items_of(schema: object) -> dict[str, Any]:
+    """The schema of a list's items; empty if it is not known, or if the value need not be a list."""
+    found = schema.get("items") if isinstance(schema, dict) else None
+    return found if isinstance(found, dict) and types_of(schema) <= {"array", "null"} else {}
+
+
+def readable(expression: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The schemas of the names in an expression: variables of comprehensions hide the fields of their names.
+
+    The parts of a variable are not known: elsewhere in the expression, its name may mean the field.
+    """
+    found = dict(fields)
+    for node in nodes_of(expression):
+        if isinstance(node, ast.comprehension):
+            item = items_of(read_at(node.iter, fields))
+            names = [part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)]
+            found |= dict.fromkeys(names, {} if properties_of(item) or len(names) > 1 else item)
+    return found
 
 
 def may_be_null(node: ast.expr, fields: Mapping[str, Any]) -> bool:
