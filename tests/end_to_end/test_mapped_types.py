@@ -217,6 +217,53 @@ def test_a_decimal_is_not_compared_with_a_float(
 
 
 @pytest.mark.parametrize(
+    ("expression", "problem", "advice"),
+    [
+        ("'a' if id == '7' else 'b'", "`id == '7'`", "'id' is integer: compare it with"),
+        ("not (8 != name)", "`8 != name`", "'name' is string: compare it with"),
+        ("extra == 'true'", "`extra == 'true'`", "'extra' is boolean: compare it with"),
+        ("id in ['7', '8'] or pay", "`id in ['7', '8']`", "or convert it."),
+        ("[one for one in ids if one == '1']", "`one == '1'`", "'one' is integer"),
+        ("name == 'a' or 'b'", "`name == 'a' or 'b'`", "Repeat the comparison: `x == 'a' or x == 'b'`."),
+        ("name is 'Ada'", "`name is 'Ada'`", "Write `==` or `!=`."),
+        ("id is not 7", "`id is not 7`", "Write `==` or `!=`."),
+    ],
+)
+@pytest.mark.parametrize("target", ["made", "__filter__"])
+def test_a_result_that_no_record_changes_is_an_error(
+    door: FrontDoor, expression: str, problem: str, advice: str, target: str
+) -> None:
+    finished = run(door, {target: expression}, RECORD)
+    assert (finished.code, finished.stdout, door.operations()) == (1, "", [])
+    assert finished.error.startswith(f"Input line 1: the stream map of stream 'staff' has {problem} for ")
+    assert advice in finished.error
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("id == 7.0 and extra == 1 and name != ''", True),
+        ("either == None or either in (None, '3', 3)", True),
+        ("name == 'Ada' and 'yes' or 'no'", "yes"),
+        ("pay == True", False),
+        ("kind == '5'", False),
+        ("any == '1'", False),
+        ("str(id) == '7'", True),
+        ("extra is True", True),
+        ("'x' in ids", False),
+        ("name or 'none'", "Ada"),
+        ("60 * 60 - id", 3593),
+        ("id - 1", 6),
+        ("ids == [1, '2']", False),
+    ],
+)
+def test_other_comparisons_are_allowed(door: FrontDoor, expression: str, result: object) -> None:
+    finished = run(door, {"id": "id", "made": expression, "__else__": None}, RECORD)
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.error
+    assert door.applied()["Staff"] == [{"id": 7, "made": result}]
+
+
+@pytest.mark.parametrize(
     ("expression", "result"),
     [
         ("pay is not None and float(pay) == 0.1", True),

@@ -53,6 +53,8 @@ def failure(expression: str, target: str = "name") -> MapFailed:
         ("record[First Name] + '!'", "Read the field by `record['First Name']`."),
         ("record.class", "Read the field by `record['class']`."),
         ("R&D team", "\"'R&D team'\""),
+        ("2024-10-10", "\"'2024-10-10'\""),
+        ("10/10/2024", "\"'10/10/2024'\""),
         ("true", "Write `True`"),
         ("null", "Write `None`"),
         ("NULL", "Write `None`"),

@@ -15,7 +15,13 @@ from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, listed, quoted, short
 from target_sprinto.similar_names import by_nearness, nearest_first
 from target_sprinto.singer.input.messages import DELETED_AT
-from target_sprinto.singer.mapping.map_pitfalls import inexact_comparisons, null_as_text, text_as_bool
+from target_sprinto.singer.mapping.map_pitfalls import (
+    inexact_comparisons,
+    is_calculation,
+    mistaken_parts,
+    null_as_text,
+    text_as_bool,
+)
 from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
     MapRule,
@@ -52,9 +58,10 @@ def require_expressions(stream_maps: Mapping[str, Any]) -> None:
 
 def _require_expressions(rule: MapRule, stream: str, fields: Sequence[str] = ()) -> None:
     for target, expression in rule.expressions.items():
-        if parsed(expression) is None:
+        if (tree := parsed(expression)) is None or is_calculation(tree):
+            why = "only calculates with constants" if tree else "is not an expression"
             raise MapFailed(
-                f"{_in(stream, target)} is {quoted(expression)}, which is not an expression.",
+                f"{_in(stream, target)} is {quoted(expression)}, which {why}.",
                 _expression_hint(target, expression, fields),
             )
 
@@ -135,10 +142,17 @@ def require_known_names(
             )
 
 
-def require_exact_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
-    """Raise MapFailed if the rule compares a number that may be a decimal with a float."""
+def require_working_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
+    """Raise MapFailed if the rule compares a number that may be a decimal with a float, or other types."""
     for target, expression in rule.expressions.items():
-        for found in inexact_comparisons(expression, readable(expression, fields)):
+        known = readable(expression, fields)
+        for part, hint in mistaken_parts(expression, known):
+            raise MapFailed(
+                f"the stream map of stream {quoted(stream)} has `{short(part)}` for {_place(target)}, which"
+                " cannot give the intended result.",
+                hint,
+            )
+        for found in inexact_comparisons(expression, known):
             raise MapFailed(
                 f"the stream map of stream {quoted(stream)} compares {quoted(short(found.decimal))} with"
                 f" {quoted(short(found.number))} for {_place(target)}: a float, which differs slightly from"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from target_sprinto.push.text import quoted, short
 from target_sprinto.singer.mapping.map_rules import nodes_of
 from target_sprinto.singer.mapping.map_schema import items_of, may_be_null, read_at
 from target_sprinto.singer.schemas.schema_parts import types_of
@@ -98,6 +99,48 @@ def _parts(node: ast.expr) -> list[ast.expr]:
         case ast.Call(ast.Attribute(_, "get"), [key, default], []):
             return [ast.Call(node.func, [key], []), default]
     return []
+
+
+def is_calculation(tree: ast.expr) -> bool:
+    """Whether the whole expression only subtracts or divides constants, as 2024-10-10 without quotes does."""
+    parts = (ast.BinOp, ast.Sub, ast.Div, ast.Constant)
+    return isinstance(tree, ast.BinOp) and all(isinstance(node, parts) for node in ast.walk(tree))
+
+
+def mistaken_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parts of an expression that cannot give the intended result, each with the hint for it."""
+    for node in nodes_of(expression):
+        match node:
+            case ast.Compare(_, [ast.Is() | ast.IsNot()], [ast.Constant(value)]) if type(value) in {int, str}:
+                yield ast.unparse(node), "Write `==` or `!=`."
+            case ast.BoolOp(ast.Or(), parts) if any(isinstance(part, ast.Compare) for part in parts):
+                if any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts):
+                    yield ast.unparse(node), "Repeat the comparison: `x == 'a' or x == 'b'`."
+        for read, constants in _compared(node):
+            kinds = types_of(read_at(read, fields)) - {"null"}
+            if kinds and constants and all(_has_other_type(constant, kinds) for constant in constants):
+                found = f"{quoted(short(ast.unparse(read)))} is {' or '.join(sorted(kinds))}"
+                yield ast.unparse(node), f"{found}: compare it with such a value, or convert it."
+
+
+def _compared(node: ast.AST) -> list[tuple[ast.expr, list[ast.expr]]]:
+    """What is compared, and with which values, one of which it may equal."""
+    match node:
+        case ast.Compare(left, [ast.Eq() | ast.NotEq()], [right]):
+            return [(left, [right]), (right, [left])]
+        case ast.Compare(left, [ast.In() | ast.NotIn()], [ast.List(all_) | ast.Tuple(all_) | ast.Set(all_)]):
+            return [(left, all_)]
+    return []
+
+
+def _has_other_type(node: ast.expr, kinds: set[str]) -> bool:
+    """Whether it is a constant of none of these types; a comparison with "" may be a precaution."""
+    match node:
+        case ast.Constant(str(text)):
+            return text != "" and "string" not in kinds
+        case ast.Constant(int() | float()):
+            return kinds.isdisjoint({"boolean", "integer", "number"})
+    return False
 
 
 def null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
