@@ -189,6 +189,36 @@ def test_a_field_with_alternatives_may_be_copied_onto_itself(door: FrontDoor, ru
 
 
 @pytest.mark.parametrize(
+    "rules",
+    [
+        {"id": "id", "office": "work", "__else__": None},
+        {"home": None},
+        {"home": "mail"},
+        {"email": "mail", "mail": None},
+        {"email": "mail", "__else__": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("city", ["Pune", 1])
+def test_what_a_map_drops_is_not_required_but_still_referred_to(
+    door: FrontDoor, rules: dict[str, Any], city: object
+) -> None:
+    home = {"type": "object", "properties": {"city": {"type": "string"}}}
+    fields = {"id": {}, "home": home, "work": {"$ref": "#/properties/home"}, "mail": {}, "phone": {}}
+    schema = {"properties": fields, "anyOf": [{"required": ["mail"]}, {"required": ["phone"]}]}
+    record = {"id": 1, "home": {}, "work": {"city": city}, "mail": "x"}
+    messages = [
+        {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]},
+        {"type": "RECORD", "stream": "people", "record": record},
+        STATE,
+    ]
+    finished = door.run(messages, stream_maps={"people": {"__key_properties__": [], **rules}})
+    is_sent = "office" in rules or "__else__" not in rules
+    assert (finished.code == 1) is (is_sent and city == 1), finished.stderr
+    assert ("[invalid-record]" in finished.stderr) is (finished.code == 1)
+
+
+@pytest.mark.parametrize(
     ("expression", "advice"),
     [
         ("pay < 8.3", "float(pay) < 8.3"),

@@ -18,6 +18,14 @@ from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 _TEXT = {"type": ["string", "null"]}
 _CONVERSIONS = {"int": "integer", "float": "number", "bool": "boolean"}
 _DEFINITIONS = ("definitions", "$defs")
+_SOURCE = "source"
+"""The keyword, unknown to validators, under which the tap's fields are kept if something refers to them."""
+_OF_THE_WHOLE = frozenset(
+    {
+        *("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "minProperties", "maxProperties"),
+        *("dependencies", "dependentRequired", "dependentSchemas"),
+    }
+)
 _TEXT_METHODS = re.compile(
     "capitalize|casefold|dumps|isoformat|join|ljust|lower|lstrip|removeprefix|removesuffix|replace|rjust|rstrip"
     "|strip|title|upper|zfill"
@@ -34,8 +42,25 @@ def mapped_schema(made: dict[str, Any], rule: MapRule, stream: Mapping[str, Any]
         node = parsed(expression) if expression is not None else None
         if node is not None and target in properties:
             properties[target] = _made_by(node, fields, properties[target])
+    if rule.drops_others or rule.removed:
+        # These are about the tap's record as a whole, and may require what the map drops.
+        made = {keyword: value for keyword, value in made.items() if keyword not in _OF_THE_WHOLE}
     definitions = {name: stream[name] for name in _DEFINITIONS if name in stream}
-    return {**definitions, **made, "properties": properties}
+    mapped = {**definitions, **made, "properties": properties}
+    moved = _moved(mapped)
+    return mapped if moved == mapped else {**moved, _SOURCE: {"properties": _moved(fields)}}
+
+
+def _moved(schema: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The schema, whose references to the tap's fields, which the map may change, are to a copy of them."""
+    if isinstance(schema, list):
+        return list(map(_moved, schema))
+    if not isinstance(schema, dict):
+        return schema
+    moved = {keyword: _moved(value) for keyword, value in schema.items()}
+    if isinstance(target := schema.get("$ref"), str) and target.startswith("#/properties/"):
+        moved["$ref"] = f"#/{_SOURCE}{target[1:]}"
+    return moved
 
 
 def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any]) -> dict[str, Any]:
