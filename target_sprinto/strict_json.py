@@ -50,5 +50,14 @@ def decode(text: str, what: str, wanted: str = "JSON") -> Any:  # noqa: ANN401 -
         raise SettingsError(f"{what} is not {wanted}", hint=_HINT) from None
 
 
+def exact(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The value with its fractions as `decode` would make them, for a program's own objects."""
+    if isinstance(value, dict):
+        return {name: exact(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return list(map(exact, value))
+    return Decimal(repr(value)) if isinstance(value, float) else value
+
+
 def _reject_constant(name: str) -> None:
     raise ValueError(name)

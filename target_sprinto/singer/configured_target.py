@@ -24,6 +24,7 @@ from singer_sdk.exceptions import ConfigurationError, MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.plugin_base import JSONSchemaValidator
 
+from target_sprinto import strict_json
 from target_sprinto.console import SprintoCommand, examples, interrupted_early
 from target_sprinto.errors import SettingsError
 from target_sprinto.signals import process_signals
@@ -78,6 +79,9 @@ class ConfiguredTarget(Target):
                 # of any parent folder into the environment.
                 known = self._known_settings()
                 given = config_input.with_dotenv(given | config_input.from_environment(known), known)
+            if "stream_map_config" in given:
+                # As in a config file: expressions compare its fractions with the exact ones of records.
+                given["stream_map_config"] = strict_json.exact(given["stream_map_config"])
             super().__init__(
                 config=copy.deepcopy(given), validate_config=validate_config, message_reader=reader
             )

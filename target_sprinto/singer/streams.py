@@ -25,9 +25,9 @@ from target_sprinto.singer.input.messages import decode_object
 from target_sprinto.singer.mapping.map_check import (
     doubts,
     require_entity,
-    require_exact_comparisons,
     require_known_names,
     require_map,
+    require_working_comparisons,
 )
 from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
 from target_sprinto.singer.mapping.map_schema import mapped_schema
@@ -55,7 +55,7 @@ class Streams(dict[str, Stream]):
         for name, schema in {"User": bundled_user()["schema"], **described}.items():
             self.fields.add(name, "", schema)
         self.arrivals = Arrivals(self._types, target.stream_maps, target.settings.expect)
-        self._doubted: set[tuple[str, str]] = set()
+        self._doubted: set[tuple[str, str | None, str]] = set()
         self._memory: dict[str, int] = {}
 
     def __missing__(self, name: str) -> NoReturn:
@@ -210,10 +210,10 @@ class Streams(dict[str, Stream]):
     ) -> None:
         """Raise MapFailed for what a rule reads or compares; warn once about what is probably wrong."""
         require_known_names(rule, tap_stream, fields, stream_map.functions)
-        require_exact_comparisons(rule, tap_stream, fields)
+        require_working_comparisons(rule, tap_stream, fields)
         for name, doubt in doubts(rule, tap_stream, fields):
-            if (tap_stream, name) not in self._doubted:
-                self._doubted.add((tap_stream, name))
+            if (tap_stream, rule.name, name) not in self._doubted:
+                self._doubted.add((tap_stream, rule.name, name))
                 log.warning("Input line %d: %s", self._intake.reader.line, doubt)
 
 

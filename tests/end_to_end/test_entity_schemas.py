@@ -179,6 +179,15 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
             "`entity_schemas.Person` cannot be used: it has more than 20,000 subschemas",
         ),
         ({"Person": RULES | {"required": ["id"]}}, "`entity_schemas.Person` must be"),
+        (
+            {"Person": {"schema": {"properties": {"at": {"type": "string", "format": "datetime"}}}}},
+            "`entity_schemas.Person` has the unknown `format` 'datetime'. Write one of its",
+        ),
+        (
+            {"Person": {"schema": {"$schema": "http://json-schema.org/draft-07/schema#", "format": "uuid"}}},
+            "`entity_schemas.Person` has the unknown `format` 'uuid'",
+        ),
+        ({"Person": {"schema": {"properties": {"format": 5}}}}, "`entity_schemas.Person` must be"),
         ('{"Person": ', "`entity_schemas` is not a JSON object"),
         (5, "`entity_schemas` must be string or object"),
     ],

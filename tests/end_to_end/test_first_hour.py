@@ -368,7 +368,7 @@ def test_the_text_false_does_not_become_true(door: FrontDoor) -> None:
         {"type": "SCHEMA", "stream": "laptops", "schema": schema, "key_properties": ["id"]},
         *(
             {"type": "RECORD", "stream": "laptops", "record": {"id": value, "encrypted": value}}
-            for value in ("false", "true")
+            for value in ("false", "true", "")
         ),
         STATE,
     ]
@@ -384,10 +384,12 @@ def test_the_text_false_does_not_become_true(door: FrontDoor) -> None:
     assert (copied.code, door.operations()) == (1, [])
     advice = copied.error.partition('in the stream map: "')[2].partition('"')[0]
     assert mapped(advice).code == 0
-    assert [one["encrypted"] for one in door.applied()["Laptop"]] == [False, True]
+    assert [one["encrypted"] for one in door.applied()["Laptop"]] == [False, True, False]
     warned = mapped("bool(encrypted)").stderr
-    assert "field 'encrypted' of stream 'laptops' is true for any text in 'encrypted'" in warned
-    assert "Write `x == 'true' if x is not None else None`; to test for text" in warned
+    assert "`bool(encrypted)` for field 'encrypted' of stream 'laptops' is true for any text" in warned
+    assert "Write `x == 'true' if x is not None else None`; to test for text: `(x or '') != ''`." in warned
+    mapped("(encrypted or '') != ''")
+    assert [one["encrypted"] for one in door.applied()["Laptop"]] == [True, True, False]
 
 
 def test_a_list_or_object_is_not_proposed_as_text(door: FrontDoor) -> None:

@@ -182,6 +182,17 @@ def test_a_config_is_not_modified_and_can_be_reused(door: FrontDoor) -> None:
     assert list(door.applied()) == ["people"]
 
 
+def test_a_fraction_in_the_config_of_stream_maps_is_exact_as_in_a_file(door: FrontDoor) -> None:
+    schema = SCHEMA | {"schema": {"properties": {"id": {"type": "number"}}}}
+    messages = [schema, {"type": "RECORD", "stream": "people", "record": {"id": 8.3}}, STATE]
+    maps = {"people": {"id": "id", "high": "id >= config['limits'][0]", "__else__": None}}
+    given = {"stream_maps": maps, "stream_map_config": {"limits": [8.3]}}
+    assert door.run(messages, **given).code == 0
+    in_file = door.applied()["people"][0]["high"]
+    SprintoTarget(config=config(door, **given)).listen(io.StringIO(as_input(messages).decode()))
+    assert [in_file, door.applied()["people"][0]["high"]] == [True, True]
+
+
 def test_replaced_sinks_are_not_kept(door: FrontDoor) -> None:
     messages: list[Any] = []
     for number in range(50):

@@ -189,6 +189,53 @@ def test_a_field_with_alternatives_may_be_copied_onto_itself(door: FrontDoor, ru
 
 
 @pytest.mark.parametrize(
+    "rules",
+    [
+        {"id": "id", "office": "work", "__else__": None},
+        {"home": None},
+        {"home": "mail"},
+        {"email": "mail", "mail": None},
+        {"email": "mail", "__else__": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("city", ["Pune", 1])
+def test_what_a_map_drops_is_not_required_but_still_referred_to(
+    door: FrontDoor, rules: dict[str, Any], city: object
+) -> None:
+    home = {"type": "object", "properties": {"city": {"type": "string"}}}
+    fields = {"id": {}, "home": home, "work": {"$ref": "#/properties/home"}, "mail": {}, "phone": {}}
+    schema = {"properties": fields, "anyOf": [{"required": ["mail"]}, {"required": ["phone"]}]}
+    record = {"id": 1, "home": {}, "work": {"city": city}, "mail": "x"}
+    messages = [
+        {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]},
+        {"type": "RECORD", "stream": "people", "record": record},
+        STATE,
+    ]
+    finished = door.run(messages, stream_maps={"people": {"__key_properties__": [], **rules}})
+    is_sent = "office" in rules or "__else__" not in rules
+    assert (finished.code == 1) is (is_sent and city == 1), finished.stderr
+    assert ("[invalid-record]" in finished.stderr) is (finished.code == 1)
+
+
+@pytest.mark.parametrize("name", ["Ada", ""])
+def test_a_rule_for_the_whole_record_that_names_no_dropped_field_is_checked(
+    door: FrontDoor, name: str
+) -> None:
+    schema = {
+        "properties": {"id": {}, "name": {}, "home": {}},
+        "allOf": [{"properties": {"name": {"minLength": 1}}}, {"required": ["id"]}],
+    }
+    messages = [
+        {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]},
+        {"type": "RECORD", "stream": "people", "record": {"id": 1, "name": name, "home": "Pune"}},
+        STATE,
+    ]
+    finished = door.run(messages, stream_maps={"people": {"home": None}})
+    assert (finished.code, len(door.applied()["people"])) == ((0, 1) if name else (1, 0)), finished.stderr
+
+
+@pytest.mark.parametrize(
     ("expression", "advice"),
     [
         ("pay < 8.3", "float(pay) < 8.3"),
@@ -217,6 +264,54 @@ def test_a_decimal_is_not_compared_with_a_float(
 
 
 @pytest.mark.parametrize(
+    ("expression", "problem", "advice"),
+    [
+        ("'a' if id == '7' else 'b'", "`id == '7'`", "'id' is integer: compare it with"),
+        ("not (8 != name)", "`8 != name`", "'name' is string: compare it with"),
+        ("extra == 'true'", "`extra == 'true'`", "'extra' is boolean: compare it with"),
+        ("id in ['7', '8'] or pay", "`id in ['7', '8']`", "or convert it."),
+        ("[one for one in ids if one == '1']", "`one == '1'`", "'one' is integer"),
+        ("name == 'a' or 'b'", "`name == 'a' or 'b'`", "Repeat the comparison: `x == 'a' or x == 'b'`."),
+        ("name is 'Ada'", "`name is 'Ada'`", "Write `==` or `!=`."),
+        ("id is not 7", "`id is not 7`", "Write `==` or `!=`."),
+    ],
+)
+@pytest.mark.parametrize("target", ["made", "__filter__"])
+def test_a_result_that_no_record_changes_is_an_error(
+    door: FrontDoor, expression: str, problem: str, advice: str, target: str
+) -> None:
+    finished = run(door, {target: expression}, RECORD)
+    assert (finished.code, finished.stdout, door.operations()) == (1, "", [])
+    assert finished.error.startswith(f"Input line 1: the stream map of stream 'staff' has {problem} for ")
+    assert advice in finished.error
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("id == 7.0 and extra == 1 and name != ''", True),
+        ("either == None or either in (None, '3', 3)", True),
+        ("name == 'Ada' and 'yes' or 'no'", "yes"),
+        ("pay == True", False),
+        ("kind == '5'", False),
+        ("any == '1'", False),
+        ("str(id) == '7'", True),
+        ("id == 7 or id == '7'", True),
+        ("extra is True", True),
+        ("'x' in ids", False),
+        ("name or 'none'", "Ada"),
+        ("60 * 60 - id", 3593),
+        ("id - 1", 6),
+        ("ids == [1, '2']", False),
+    ],
+)
+def test_other_comparisons_are_allowed(door: FrontDoor, expression: str, result: object) -> None:
+    finished = run(door, {"id": "id", "made": expression, "__else__": None}, RECORD)
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.error
+    assert door.applied()["Staff"] == [{"id": 7, "made": result}]
+
+
+@pytest.mark.parametrize(
     ("expression", "result"),
     [
         ("pay is not None and float(pay) == 0.1", True),
@@ -234,6 +329,12 @@ def test_a_decimal_is_not_compared_with_a_float(
         ("[0.1] == [float(x) for x in [pay]]", True),
         ("0.1 in ids", False),
         ("datetime.datetime.fromisoformat('2026-01-01').timestamp() > 0.1", True),
+        ("(datetime.date(2026, 1, 2) - datetime.date.fromisoformat('2026-01-01')).days / 7 > 0.1", True),
+        ("record.get('id', 0) / record.get('either', 1) >= 0.7", True),
+        ("json.loads('[8.3]')[0] < 8.3", False),
+        ("name.count('a') > 0.3", True),
+        ("ids[0] > 0.3", True),
+        ("[pay for pay in ids if pay > 0.3]", [1, 2]),
     ],
 )
 def test_comparisons_of_exact_numbers_and_of_floats_are_allowed(

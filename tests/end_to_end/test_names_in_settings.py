@@ -106,6 +106,7 @@ def test_patterns_have_the_same_precedence_in_both_settings(door: FrontDoor, map
         ("entity_types", {"people": "User", "dev*": "Device"}),
         ("stream_maps", {"devises": {"id": "id"}}),
         ("stream_maps", {"old": {"__source__": "devises", "id": "id"}}),
+        ("stream_maps", {"devises": {"__alias__": "'old'"}}),
     ],
 )
 @pytest.mark.parametrize("count", [0, 1, 150])
@@ -125,6 +126,16 @@ def test_another_stream_of_the_entity_type_is_enough(door: FrontDoor) -> None:
     types = {"people": "User", "staff": "User"}
     finished = door.run([SCHEMA, record(1), STATE], entity_types=types, **FAIL)
     assert (finished.code, finished.stdout) == (0, state_line())
+
+
+@pytest.mark.parametrize("alias", ["staff", "'staff'", "__stream_name__.lower()"])
+def test_another_stream_is_enough_whatever_the_form_of_an_alias(door: FrontDoor, alias: str) -> None:
+    settings = {
+        "entity_types": {"people": "User", "staff": "User"},
+        "stream_maps": {"STAFF": {"__alias__": alias}},
+    }
+    finished = door.run([SCHEMA, record(1), STATE], **settings, **FAIL)
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.error
 
 
 def test_a_missing_stream_causes_a_warning_if_an_unnamed_one_was_sent(door: FrontDoor) -> None:
@@ -235,6 +246,13 @@ def test_an_unknown_optional_field_causes_one_warning(door: FrontDoor) -> None:
         " correct the name, unless the tap may leave the field out. [stream-map]"
     ) in finished.stderr
     assert door.applied()["people"][0]["fullName"] is None
+
+
+def test_a_warning_about_each_of_two_maps_of_a_stream_is_shown(door: FrontDoor) -> None:
+    maps = {"people": {"x": "str(name)"}, "copy": {"__source__": "people", "x": "bool(name)"}}
+    finished = door.run([SCHEMA, record(1), SCHEMA, record(2), STATE], stream_maps=maps)
+    assert finished.code == 0, finished.stderr
+    assert finished.stderr.count("the text 'None'") == finished.stderr.count("true for any text") == 1
 
 
 @pytest.mark.parametrize("alias", ["None", "7"])

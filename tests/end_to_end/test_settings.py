@@ -166,11 +166,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a stream map that was null": (
         {"stream_maps": {"people": {}}},
-        "`stream_maps.people` is an empty object, which Meltano makes of null: write `__NULL__`",
+        "makes of null: `__NULL__` leaves the stream out; to send it unchanged, remove the entry, and set",
     ),
     "a field that was null": (
         {"stream_maps": {"people": {"name": {}}}},
-        "`stream_maps.people.name` is an empty",
+        "`stream_maps.people.name` is an empty object, which Meltano makes of null: write `__NULL__`",
     ),
     "other fields that were null": (
         {"stream_maps": {"people": {"id": "id", "__else__": {}}}},

@@ -145,9 +145,13 @@ MESSAGES: dict[str, Callable[[], object]] = {
     ),
     "unknown name": lambda: known_names(**{FIELDS[0]: KEY}),
     "unknown part": lambda: known_names(**{FIELDS[0]: f"record['{KEY}']"}),
-    "decimal compared with a float": lambda: map_check.require_exact_comparisons(
+    "decimal compared with a float": lambda: map_check.require_working_comparisons(
         rule(**{FIELDS[0]: f"{FIELDS[1]} / {FIELDS[2]} < float({FIELDS[3]}) / 3"}), STREAM, {}
     ),
+    "text compared with a number": lambda: map_check.require_working_comparisons(
+        rule(**{FIELDS[0]: f"{FIELDS[1]} == 5"}), STREAM, SCHEMA["properties"]
+    ),
+    "unknown format": lambda: entity(format=KEY),
     "removed field unknown": lambda: known_names(**{KEY: None}),
     "field unknown to the entity type": lambda: map_check.require_entity(
         entity(additionalProperties=False), STREAM, NO_RULE, SCHEMA["properties"], [KEY], []

@@ -23,6 +23,8 @@ FIELDS: dict[str, Any] = {
     "from": {"type": ["integer", "null"]},
     "contact": {"type": ["object", "null"], "properties": {"email": TEXT}},
     "home address": {"type": "object", "properties": {"city": TEXT}},
+    "people": {"type": "array", "items": {"type": "object", "properties": {"mail": TEXT}}},
+    "roles": {"type": "array", "items": TEXT},
 }
 ENTITY = EntitySchema("T", {"schema": {"properties": {"name": TEXT}}})
 
@@ -51,6 +53,8 @@ def failure(expression: str, target: str = "name") -> MapFailed:
         ("record[First Name] + '!'", "Read the field by `record['First Name']`."),
         ("record.class", "Read the field by `record['class']`."),
         ("R&D team", "\"'R&D team'\""),
+        ("2024-10-10", "\"'2024-10-10'\""),
+        ("10/10/2024", "\"'10/10/2024'\""),
         ("true", "Write `True`"),
         ("null", "Write `None`"),
         ("NULL", "Write `None`"),
@@ -77,18 +81,21 @@ def test_a_hint_shows_what_to_write(expression: str, suggested: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "hint"),
+    ("kinds", "wanted", "hint"),
     [
-        ("string", "Convert it in the stream map: \"name == 'true'\"."),
-        ("integer", "Map another field."),
-        ("array", "Map another field."),
+        (["string"], "boolean", "Convert it in the stream map: \"name == 'true'\", with the text that"),
+        (["integer"], "boolean", "Map another field."),
+        (["array"], "boolean", "Map another field."),
+        (["string"], "integer", 'Convert it in the stream map: "int(name) if name else None".'),
+        (["string", "null"], "number", 'Convert it in the stream map: "float(name) if name else None".'),
+        (["boolean"], "integer", "Map another field."),
     ],
 )
-def test_only_text_is_converted_to_a_boolean(kind: str, hint: str) -> None:
-    entity = EntitySchema("T", {"schema": {"properties": {"name": {"type": "boolean"}}}})
+def test_only_text_is_converted_to_another_type(kinds: list[str], wanted: str, hint: str) -> None:
+    entity = EntitySchema("T", {"schema": {"properties": {"name": {"type": wanted}}}})
     with pytest.raises(MapFailed) as caught:
-        require_entity(entity, "people", MapRule(None, "people", {}), {"name": {"type": kind}}, ["name"], [])
-    assert caught.value.hint == hint
+        require_entity(entity, "people", MapRule(None, "people", {}), {"name": {"type": kinds}}, ["name"], [])
+    assert caught.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +156,24 @@ def test_line_ends_and_comments_are_allowed(expression: str) -> None:
         ("name", "'%d of %r' % (No, id)", True),
         ("name", "'%d' % id", False),
         ("name", "f'{id:05d}'", False),
+        ("name", "[str(id) for id in roles]", False),
+        ("name", "str(id).lower() == 'true'", False),
+        ("__filter__", "str(id) in ['1', '2']", False),
+        ("name", "str(id) + str(No == 1)", True),
     ],
 )
 def test_a_text_is_doubted_only_if_it_may_be_wrong(target: str, expression: str, *, doubted: bool) -> None:
     assert any(doubts(MapRule("people", "people", {target: expression}), "people", FIELDS)) == doubted
+
+
+@pytest.mark.parametrize(("condition", "doubted"), [("id is not None", False), ("No > 1", True)])
+def test_what_the_filter_reads_may_be_guarded(condition: str, *, doubted: bool) -> None:
+    rule = MapRule("people", "people", {"name": "str(id)", "__filter__": condition})
+    assert any(doubts(rule, "people", FIELDS)) == doubted
+
+
+@pytest.mark.parametrize(
+    "expression", ["[contact['mail'] for contact in people]", "[record['contact'] for contact in people]"]
+)
+def test_a_variable_hides_the_field_of_its_name(expression: str) -> None:
+    check(MapRule("people", "people", {"name": expression, "__else__": None}))

@@ -177,6 +177,25 @@ def test_a_schema_without_fields_has_its_key_and_required_fields_drafted() -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("entity_type", "field", "fields", "source", "level"),
+    [
+        ("Laptop", "id", "device_id user.id", "", ""),
+        ("Laptop", "name", "user.name", "", ""),
+        ("Laptop", "userId", "user.id", "user.id", "sure"),
+        ("Laptop", "id", "attributes.id user.id", "attributes.id", "sure"),
+        ("Laptop", "id", "employee_number", "", ""),
+        ("Member", "name", "user.name", "user.name", "sure"),
+    ],
+)
+def test_a_field_of_a_devices_owner_is_not_one_of_the_device(
+    entity_type: str, field: str, fields: str, source: str, level: str
+) -> None:
+    entity = EntitySchema(entity_type, {"schema": {"properties": {field: {"type": "string"}}}})
+    (one,) = draft(StreamSample(schema(fields)), entity)
+    assert (one.source, one.level) == (source, level)
+
+
 def test_an_oddly_named_field_is_optional_only_if_a_record_lacks_it() -> None:
     found = proposed("last-name first-name", {"last-name": "x", "first-name": "x"}, {"last-name": "x"})
     assert found["lastName"].rule == "record['last-name']"

@@ -15,7 +15,13 @@ from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, listed, quoted, short
 from target_sprinto.similar_names import by_nearness, nearest_first
 from target_sprinto.singer.input.messages import DELETED_AT
-from target_sprinto.singer.mapping.map_pitfalls import inexact_comparisons, null_as_text, text_as_bool
+from target_sprinto.singer.mapping.map_pitfalls import (
+    inexact_comparisons,
+    is_calculation,
+    mistaken_parts,
+    null_as_text,
+    text_as_bool,
+)
 from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
     MapRule,
@@ -27,7 +33,7 @@ from target_sprinto.singer.mapping.map_rules import (
     step_of,
     unless_null,
 )
-from target_sprinto.singer.mapping.map_schema import read_at
+from target_sprinto.singer.mapping.map_schema import read_at, readable
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
@@ -52,9 +58,10 @@ def require_expressions(stream_maps: Mapping[str, Any]) -> None:
 
 def _require_expressions(rule: MapRule, stream: str, fields: Sequence[str] = ()) -> None:
     for target, expression in rule.expressions.items():
-        if parsed(expression) is None:
+        if (tree := parsed(expression)) is None or is_calculation(tree):
+            why = "only calculates with constants" if tree else "is not an expression"
             raise MapFailed(
-                f"{_in(stream, target)} is {quoted(expression)}, which is not an expression.",
+                f"{_in(stream, target)} is {quoted(expression)}, which {why}.",
                 _expression_hint(target, expression, fields),
             )
 
@@ -139,10 +146,14 @@ def require_known_names(
             )
 
 
-def require_exact_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
-    """Raise MapFailed if the rule compares a number that may be a decimal with a float."""
+def require_working_comparisons(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> None:
+    """Raise MapFailed if the rule compares a number that may be a decimal with a float, or other types."""
     for target, expression in rule.expressions.items():
-        for decimal, number, corrected in inexact_comparisons(expression, fields):
+        known = readable(expression, fields)
+        for part, hint in mistaken_parts(expression, known):
+            what = f"has `{short(part)}` for {_place(target)}, which cannot give the intended result."
+            raise _failure(stream, what, hint)
+        for decimal, number, corrected in inexact_comparisons(expression, known):
             raise _failure(
                 stream,
                 f"compares {quoted(short(decimal))} with {quoted(short(number))} for"
@@ -160,12 +171,15 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
     if not any(isinstance(node, ast.Name) for node in nodes_of(condition)):
         what = "has a `__filter__` that reads no field: it keeps all records, or none."
         yield "__filter__", _failure(stream, what, _CONDITION)
+    read_by_filter = {ast.unparse(node) for node in nodes_of(condition) if isinstance(node, ast.expr)}
     for target, expression in rule.expressions.items():
-        if target != "__filter__" and (text := text_as_bool(expression, fields)) is not None:
-            what = f"{_in(stream, target)} is true for any text in {quoted(text)}, even for 'false'."
-            hint = "Write `x == 'true' if x is not None else None`; to test for text: `x is not None`."
+        known = readable(expression, fields)
+        if target != "__filter__" and (text := text_as_bool(expression, known)) is not None:
+            what = f"`bool({short(text)})` for {_in(stream, target)} is true for any text, even 'false'."
+            hint = "Write `x == 'true' if x is not None else None`; to test for text: `(x or '') != ''`."
             yield target, MapFailed(what, hint)
-        if (null := null_as_text(expression, fields)) is not None:
+        null = null_as_text(expression, known)
+        if null is not None and (target == "__filter__" or null not in read_by_filter):
             what = f"makes the text 'None' for {_place(target)} if {quoted(null)} is null."
             hint = "Write `str(x) if x is not None else None`, or a text for null."
             yield target, _failure(stream, what, hint)
@@ -199,19 +213,10 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         source = rules.get(field) or field
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
-            is_truth = "string" in found and "boolean" in wanted
-            read = reading(source)
-            converted = f"{read} == 'true'" if is_truth else f"str({read})"
-            converted = unless_null(converted, read, may_be_null="null" in found)
-            advice = _as_typed(
-                f'Convert it in the stream map: "{converted}".', "Convert it in the stream map."
-            )
-            if not found.isdisjoint({"array", "object"}):
-                advice = "Map an item or a part of it, such as `x[0]` or `x.get('part')`."
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
                 f" {_list(wanted)} (`entity_schemas`).",
-                advice if is_truth or "string" in wanted else "Map another field.",
+                _conversion(reading(source), found, wanted),
             )
     for field in entity.required:
         if field not in sent and (fields or rule.name is not None):
@@ -235,6 +240,23 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
 
 def _failure(stream: str, what: str, hint: str) -> MapFailed:
     return MapFailed(f"the stream map of stream {quoted(stream)} {what}", hint)
+
+
+def _conversion(read: str, found: Collection[str], wanted: Collection[str]) -> str:
+    """The hint for a field of the types `found`, none of which is `wanted`."""
+    convert, may_be_null = "Convert it in the stream map", "null" in found
+    if "string" in wanted:
+        if not {"array", "object"}.isdisjoint(found):
+            return "Map an item or a part of it, such as `x[0]` or `x.get('part')`."
+        text = unless_null(f"str({read})", read, may_be_null=may_be_null)
+        return _as_typed(f'{convert}: "{text}".', f"{convert}.")
+    if "string" not in found or {"boolean", "integer"}.isdisjoint(wanted):
+        return "Map another field."
+    if "boolean" in wanted:
+        truth = unless_null(f"{read} == 'true'", read, may_be_null=may_be_null)
+        return _as_typed(f'{convert}: "{truth}", with the text that means true.', f"{convert}.")
+    number = "float" if "number" in wanted else "int"
+    return _as_typed(f'{convert}: "{number}({read}) if {read} else None".', f"{convert}.")
 
 
 def _no_such_field(stream: str, target: str, name: str, known: Iterable[str], hint: str) -> MapFailed:
@@ -266,11 +288,12 @@ def _missing_parts(
     stream: str, target: str, expression: str, fields: Mapping[str, Any]
 ) -> Iterator[tuple[str, bool, MapFailed]]:
     """Items and attributes that an object's schema lacks, as in `profile.email`; whether `get` reads them."""
+    known = readable(expression, fields)
     for node in nodes_of(expression):
         if (step := step_of(node)) is None:
             continue
         base, name = step
-        inner = properties_of(read_at(base, fields))
+        inner = properties_of(read_at(base, known))
         if not inner or name in inner:
             continue
         by_get, hint = isinstance(node, ast.Call), _NULL

@@ -45,13 +45,15 @@ job description, role description
 employment type
     employee type, worker type, contract type
 """
-"""By meaning: names that always have it, then names that often have it; the likeliest first."""
+"""For people, by meaning: names that always have it, then names that often have it; the likeliest first."""
 
-_WRAPPERS = re.compile(r"profile|attributes|work|name|employee|user|person|personal|properties|fields")
+_WRAPPERS = re.compile(r"attributes|properties|fields")
 """Objects whose name does not change the meaning of their fields."""
+_PERSONAL = re.compile(rf"{_WRAPPERS.pattern}|profile|work|name|employee|user|person|personal")
+"""The same for a person. A device's `user.id` identifies its owner."""
 
 _ACCOUNT_EVENTS = re.compile(r"creat|activat|updat|modif|login|chang|expir|last seen|registered|sync")
-_PEOPLE = re.compile(r"\b(employees?|users?|people|persons?|staff|workers?|members?|directory)\b")
+_PEOPLE = re.compile(r"\b((employee|user|person|worker|contractor|member)s?|people|staff|directory)\b")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def _propose(
 ) -> Proposal:
     wanted = entity.fields.get(field, {})
     undecided = UNDECIDED if field in entity.required else None
-    ranked = sorted(_ranked(field, sources))
+    is_person = bool(_PEOPLE.search(words(entity.entity_type)))
+    ranked = sorted(_ranked(field, sources, is_person=is_person))
     usable = [(rank, path) for rank, path in ranked if _may_fit(sources[path][0], wanted)]
     if not usable:
         return Proposal(
@@ -129,20 +132,21 @@ def _why_no_source(field: str, wanted: Mapping[str, Any], sources: Mapping[Path,
     return f"perhaps {', '.join(near[:3])}" if near else "no field of that name"
 
 
-def _ranked(field: str, sources: Mapping[Path, object]) -> Iterator[tuple[int, Path]]:
+def _ranked(field: str, sources: Mapping[Path, object], *, is_person: bool) -> Iterator[tuple[int, Path]]:
     """Source fields of the same meaning, with a rank: 0 for the same name, _LIKELY and up for a usual one."""
+    wrappers = _PERSONAL if is_person else _WRAPPERS
     meant = words(field)
     names: dict[str, int] = {meant: 0}
     meanings = [line.strip().split(", ") for line in _MEANINGS.strip().splitlines()]
     for strong, weak in zip(meanings[::2], meanings[1::2], strict=True):
-        if meant in {*strong, *weak}:
+        if is_person and meant in {*strong, *weak}:
             names |= {name: _LIKELY + number for number, name in enumerate(weak, 1) if name not in names}
             names |= {name: number for number, name in enumerate(strong, 1) if name not in names}
     for path in sources:
         if "work" in meant.split() and "personal" in map(words, path):
             continue
         inner = list(path)
-        while len(inner) > 1 and _WRAPPERS.fullmatch(words(inner[0])):
+        while len(inner) > 1 and wrappers.fullmatch(words(inner[0])):
             inner.pop(0)
         name = " ".join(map(words, inner))
         if name in names:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from target_sprinto.push.text import quoted, short
 from target_sprinto.singer.mapping.map_rules import nodes_of
-from target_sprinto.singer.mapping.map_schema import may_be_null, read_at
+from target_sprinto.singer.mapping.map_schema import items_of, may_be_null, read_at
 from target_sprinto.singer.schemas.schema_parts import types_of
 
 _OF_NULL = {
@@ -17,6 +19,10 @@ _OF_NULL = {
     **dict.fromkeys((ast.NotEq, ast.NotIn), "is None or"),
 }
 """What keeps the result of a comparison with null, by operator; `<` fails on null in any case."""
+
+
+_CONTENTS = frozenset({"get", "list", "pop", "values"})
+"""Functions and methods that return what an object or a list holds; no other returns a decimal."""
 
 
 def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -58,17 +64,19 @@ def _is_float(node: ast.expr, fields: Mapping[str, Any]) -> bool:
 
 
 def _is_never_decimal(node: ast.expr, fields: Mapping[str, Any]) -> bool:
-    match node:
-        case ast.Constant() | ast.Call(
-            ast.Name("float" | "int") | ast.Attribute(_, "timestamp" | "total_seconds")
-        ):
-            return True
     if parts := _parts(node):
         return all(_is_never_decimal(part, fields) for part in parts)
     schema = read_at(node, fields)
-    if isinstance(schema, dict) and types_of(schema) - {"null"} == {"array"}:
-        schema = schema.get("items")
-    return types_of(schema) - {"null"} == {"integer"}
+    if kinds := types_of(items_of(schema) or schema) - {"null"}:
+        return kinds == {"integer"}
+    match node:
+        case ast.Constant():
+            return True
+        case ast.Call(ast.Name(name) | ast.Attribute(_, name)) if name not in _CONTENTS:
+            return True
+        case ast.Subscript(base) | ast.Attribute(base) | ast.Call(ast.Attribute(base)):
+            return _is_never_decimal(base, fields)
+    return False
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
@@ -82,17 +90,71 @@ def _parts(node: ast.expr) -> list[ast.expr]:
             return parts
         case ast.ListComp(item) | ast.SetComp(item) | ast.GeneratorExp(item):
             return [item]
+        case ast.Call(ast.Attribute(_, "get"), [key, default], []):
+            return [ast.Call(node.func, [key], []), default]
     return []
 
 
+def is_calculation(tree: ast.expr) -> bool:
+    """Whether the whole expression only subtracts or divides constants, as 2024-10-10 without quotes does."""
+    parts = (ast.BinOp, ast.Sub, ast.Div, ast.Constant)
+    return isinstance(tree, ast.BinOp) and all(isinstance(node, parts) for node in ast.walk(tree))
+
+
+def mistaken_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parts of an expression that cannot give the intended result, each with the hint for it."""
+    compared_with = defaultdict[str, list[ast.expr]](list)
+    for node in nodes_of(expression):
+        for read, constants in _compared(node):
+            compared_with[ast.unparse(read)] += constants
+    for node in nodes_of(expression):
+        match node:
+            case ast.Compare(_, [ast.Is() | ast.IsNot()], [ast.Constant(value)]) if type(value) in {int, str}:
+                yield ast.unparse(node), "Write `==` or `!=`."
+            case ast.BoolOp(ast.Or(), parts) if any(isinstance(part, ast.Compare) for part in parts):
+                if any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts):
+                    yield ast.unparse(node), "Repeat the comparison: `x == 'a' or x == 'b'`."
+        for read, _ in _compared(node):
+            kinds, text = types_of(read_at(read, fields)) - {"null"}, ast.unparse(read)
+            # `x == 1 or x == '1'` is a precaution.
+            if kinds and all(_has_other_type(constant, kinds) for constant in compared_with[text]):
+                found = f"{quoted(short(text))} is {' or '.join(sorted(kinds))}"
+                yield ast.unparse(node), f"{found}: compare it with such a value, or convert it."
+
+
+def _compared(node: ast.AST) -> list[tuple[ast.expr, list[ast.expr]]]:
+    """What is compared, and with which values, one of which it may equal."""
+    match node:
+        case ast.Compare(left, [ast.Eq() | ast.NotEq()], [right]):
+            return [(left, [right]), (right, [left])]
+        case ast.Compare(left, [ast.In() | ast.NotIn()], [ast.List(all_) | ast.Tuple(all_) | ast.Set(all_)]):
+            return [(left, all_)]
+    return []
+
+
+def _has_other_type(node: ast.expr, kinds: set[str]) -> bool:
+    """Whether it is a constant of none of these types; a comparison with "" may be a precaution."""
+    match node:
+        case ast.Constant(str(text)):
+            return text != "" and "string" not in kinds
+        case ast.Constant(int() | float()):
+            return kinds.isdisjoint({"boolean", "integer", "number"})
+    return False
+
+
 def null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
-    """What `str` or formatting reads although it may be null; None if there is a condition."""
+    """What `str` or formatting reads although it may be null; None if there is a condition.
+
+    A text that is only compared is never sent.
+    """
     nodes = nodes_of(expression)
     if any(isinstance(node, ast.IfExp) for node in nodes):
         return None
     # As in `x and str(x)`; but in `x or str(x)` it is evaluated if `x` is null.
     ands = [node for node in nodes if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And)]
-    conditional = {part for node in ands for value in node.values[1:] for part in ast.walk(value)}
+    compared = [node for node in nodes if isinstance(node, ast.Compare)]
+    apart = [*compared, *(value for node in ands for value in node.values[1:])]
+    conditional = {part for node in apart for part in ast.walk(node)}
     for node in nodes:
         if node in conditional:
             continue

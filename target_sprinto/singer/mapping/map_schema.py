@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, parsed, step_of
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, step_of
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
 _TEXT = {"type": ["string", "null"]}
 _CONVERSIONS = {"int": "integer", "float": "number", "bool": "boolean"}
 _DEFINITIONS = ("definitions", "$defs")
+_SOURCE = "source"
+"""The keyword, unknown to validators, under which the tap's fields are kept if something refers to them."""
+_COUNTS = frozenset({"minProperties", "maxProperties"})
+_OF_THE_WHOLE = _COUNTS | {
+    *("allOf", "anyOf", "oneOf", "not", "if", "then", "else"),
+    *("dependencies", "dependentRequired", "dependentSchemas"),
+}
 _TEXT_METHODS = re.compile(
     "capitalize|casefold|dumps|isoformat|join|ljust|lower|lstrip|removeprefix|removesuffix|replace|rjust|rstrip"
     "|strip|title|upper|zfill"
@@ -34,8 +41,38 @@ def mapped_schema(made: dict[str, Any], rule: MapRule, stream: Mapping[str, Any]
         node = parsed(expression) if expression is not None else None
         if node is not None and target in properties:
             properties[target] = _made_by(node, fields, properties[target])
+    # These are about the tap's record as a whole, and may require what the map drops.
+    if dropped := fields.keys() - properties.keys():
+        made = {
+            keyword: value
+            for keyword, value in made.items()
+            if keyword not in _OF_THE_WHOLE or (keyword not in _COUNTS and dropped.isdisjoint(_texts(value)))
+        }
     definitions = {name: stream[name] for name in _DEFINITIONS if name in stream}
-    return {**definitions, **made, "properties": properties}
+    mapped = {**definitions, **made, "properties": properties}
+    moved = _moved(mapped)
+    return mapped if moved == mapped else {**moved, _SOURCE: {"properties": _moved(fields)}}
+
+
+def _texts(schema: object) -> Iterator[str]:
+    """All texts in a schema: among them are the names of the fields that it is about."""
+    if isinstance(schema, str):
+        yield schema
+    elif isinstance(schema, dict | list):
+        for part in (*schema, *schema.values()) if isinstance(schema, dict) else schema:
+            yield from _texts(part)
+
+
+def _moved(schema: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The schema, whose references to the tap's fields, which the map may change, are to a copy of them."""
+    if isinstance(schema, list):
+        return list(map(_moved, schema))
+    if not isinstance(schema, dict):
+        return schema
+    moved = {keyword: _moved(value) for keyword, value in schema.items()}
+    if isinstance(target := schema.get("$ref"), str) and target.startswith("#/properties/"):
+        moved["$ref"] = f"#/{_SOURCE}{target[1:]}"
+    return moved
 
 
 def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +119,26 @@ def read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
         return None
     inner, name = step
     return properties_of(read_at(inner, fields)).get(name)
+
+
+def items_of(schema: object) -> dict[str, Any]:
+    """The schema of a list's items; empty if it is not known, or if the value need not be a list."""
+    found = schema.get("items") if isinstance(schema, dict) else None
+    return found if isinstance(found, dict) and types_of(schema) <= {"array", "null"} else {}
+
+
+def readable(expression: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The schemas of the names in an expression: variables of comprehensions hide the fields of their names.
+
+    The parts of a variable are not known: elsewhere in the expression, its name may mean the field.
+    """
+    found = dict(fields)
+    for node in nodes_of(expression):
+        if isinstance(node, ast.comprehension):
+            item = items_of(read_at(node.iter, fields))
+            names = [part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)]
+            found |= dict.fromkeys(names, {} if properties_of(item) or len(names) > 1 else item)
+    return found
 
 
 def may_be_null(node: ast.expr, fields: Mapping[str, Any]) -> bool:

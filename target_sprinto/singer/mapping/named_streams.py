@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from target_sprinto.errors import StreamMissing
 from target_sprinto.push.text import quoted
 from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer.mapping.entity_types import EntityTypes, is_named
-from target_sprinto.singer.mapping.map_rules import rules_of
+from target_sprinto.singer.mapping.map_rules import nodes_of, parsed, rules_of
 
 _SHOWN = 5
 _MAX_REPORTED = 1_000
@@ -129,9 +130,21 @@ def _mapped(stream_maps: Mapping[str, Any], entity_types: EntityTypes) -> Iterat
     for name, rule in stream_maps.items():
         options = rule if isinstance(rule, dict) else {}
         if name != "__else__":
-            alias = options.get("__alias__", name)
-            entity_type = (entity_types.named(alias) or alias) if isinstance(rule, dict) else None
-            yield options.get("__source__", name), entity_type
+            sent_as = _named_by(options["__alias__"]) if "__alias__" in options else name
+            if sent_as is None or not isinstance(rule, dict):
+                yield options.get("__source__", name), None
+            else:
+                yield options.get("__source__", name), entity_types.named(sent_as) or sent_as
+
+
+def _named_by(alias: str) -> str | None:
+    """The name that an `__alias__` gives to a stream; None if it depends on the stream's own."""
+    match parsed(alias):
+        case ast.Constant(str(name)):
+            return name
+    names = {node.id for node in nodes_of(alias) if isinstance(node, ast.Name)}
+    # With an unknown name, the SDK's mapper uses the text itself.
+    return alias if names - {"__stream_name__"} else None
 
 
 def _list(names: Iterable[str]) -> str:

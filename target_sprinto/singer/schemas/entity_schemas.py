@@ -56,7 +56,13 @@ class EntitySchema:
             self._compiled = CompiledSchema(given.schema, jsonschema_rs.validator_for, formats=True)
         except TooCostly as problem:
             raise SettingsError(f"`entity_schemas.{shown(entity_type)}` cannot be used: {problem}") from None
-        except ValueError:
+        except ValueError as problem:
+            where, named = getattr(problem, "instance_path", [])[-1:], getattr(problem, "instance", None)
+            if where == ["format"] and isinstance(named, str):
+                raise SettingsError(
+                    f"`entity_schemas.{short(entity_type)}` has the unknown `format` {quoted(short(named))}",
+                    hint="Write one of its JSON Schema draft, such as `date-time`, or none.",
+                ) from None
             raise SettingsError(
                 f'`entity_schemas.{shown(entity_type)}` must be {{"key": [field], "schema": {{JSON Schema}}}}'
                 ", the schema valid and without references to other documents"

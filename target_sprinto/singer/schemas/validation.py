@@ -60,7 +60,8 @@ class CompiledSchema:
         self, schema: dict[str, Any], draft: Callable[..., jsonschema_rs.Validator], *, formats: bool = False
     ) -> None:
         self.schema = schema
-        compile_by = partial(draft, validate_formats=formats, offline=True)
+        checks = {"validate_formats": formats, "ignore_unknown_formats": not formats}
+        compile_by = partial(draft, **checks, offline=True)
         self.cost = cost_of(schema, backtracking=False)
         self.compile = partial(compile_by, pattern_options=_PATTERNS)
         try:

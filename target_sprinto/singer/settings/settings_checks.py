@@ -15,7 +15,7 @@ import msgspec
 from target_sprinto.errors import SettingsError
 from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish
-from target_sprinto.push.text import LONGEST_NAME
+from target_sprinto.push.text import LONGEST_NAME, short
 from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.input.messages import is_finite
 from target_sprinto.singer.mapping.map_rules import MAP_OPTIONS, REMOVED
@@ -100,7 +100,13 @@ def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
     if rule == "?":
         yield f'`{name}` is still "?": write where the field comes from, or remove it'
     elif rule == {}:
-        yield f"`{name}` is an empty object, which Meltano makes of null: write `__NULL__`"
+        meant = (
+            "`__NULL__` leaves the stream out; to send it unchanged, remove the entry,"
+            " and set `unmapped_streams: ignore` instead of `__else__`"
+            if part is None
+            else "write `__NULL__`"
+        )
+        yield f"`{short(name, 80)}` is an empty object, which Meltano makes of null: {meant}"
     elif part and (meant := _meant_option(part, rule)):
         yield f"unknown `{name}` ({meant})"
     elif (rule is None and part not in _TEXTS) or (rule == "__NULL__" and part != "__key_properties__"):
