@@ -439,7 +439,7 @@ def test_an_invalid_log_level_is_reported(door: FrontDoor, program: str) -> None
     finished = door.run(people(1), *words, program=program, env=env, cold=True)
     assert (finished.code, finished.stdout) == (1, "")
     assert "TARGET_SPRINTO_LOGLEVEL must be one of DEBUG, INFO," in finished.stderr
-    assert "[settings]" in finished.stderr
+    assert finished.stderr.endswith("CRITICAL. Correct it, or unset it. [settings]\n")
     assert len(finished.stderr.splitlines()) == 1
 
 

@@ -126,7 +126,8 @@ def require_log_level() -> None:
     level = os.environ.get(variable, "").upper()
     if level and not isinstance(logging.getLevelName(level), int):
         raise SettingsError(
-            f"the environment variable {variable} must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
+            f"the environment variable {variable} must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL",
+            hint="Correct it, or unset it.",
         )
 
 
