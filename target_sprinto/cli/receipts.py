@@ -8,7 +8,14 @@ from typing import IO, Any
 import click
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import OK, binary_option, command, config_option, public_key_option
+from target_sprinto.cli.options import (
+    OK,
+    binary_option,
+    command,
+    config_option,
+    path_option,
+    public_key_option,
+)
 from target_sprinto.push.endpoint import REGIONS
 from target_sprinto.push.text import format_counts, pluralize, shown
 from target_sprinto.receipts import errors, receipt_html, signing
@@ -133,30 +140,24 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
 @click.option(
     "--html", "as_html", is_flag=True, required=True, help="Write an HTML report, to read and to print."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.File("wb", lazy=True),
-    default="-",
-    metavar="FILE",
-    help="Where to write the report; - is stdout.",
-)
+@path_option("-o", "--output", default="-", help="Where to write the report; - is stdout.")
 @public_key_option("Check first that the receipt is")
-def receipt(receipt: Path, output: IO[bytes], public_keys: list[PublicKey], *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
+def receipt(receipt: Path, output: Path, public_keys: list[PublicKey], *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
     """Render RECEIPT as a self-contained HTML report, which shows whether the signature was checked."""
     # Before the output file is opened, which empties it.
     document, signer = read_checked(receipt, public_keys)
     page = receipt_html.render(document, checked_by=signer)
-    if Path(output.name).exists() and receipt.samefile(output.name):
+    if output.exists() and receipt.samefile(output):
         raise click.UsageError("-o would overwrite the receipt: name another file.")
     try:
-        output.write(page)
-        output.flush()
+        with click.open_file(str(output), "wb") as file:
+            file.write(page)
+            file.flush()
     except OSError as problem:
-        if output.name in {"<stdout>", "-"}:
+        if str(output) == "-":
             raise
         raise errors.ReceiptNotWritten(
-            f"The report cannot be written to {shown(output.name)} ({private_files.reason(problem)}).",
+            f"The report cannot be written to {shown(str(output))} ({private_files.reason(problem)}).",
             "Choose another file with -o.",
         ) from None
 

@@ -6,7 +6,7 @@ from target_sprinto.push.errors import SprintoError
 
 
 class ReceiptNotWritten(SprintoError, code="receipt-not-written"):
-    """The run's receipt cannot be written."""
+    """The run's receipt, its HTML report or a key for it cannot be written."""
 
 
 class ReceiptUnusable(SprintoError, code="receipt"):

@@ -183,8 +183,7 @@ class Stream:
 
     def _reject_undecodable(self, raw: bytes, source: Source) -> None:
         problem = diagnose_line(raw) or InvalidRecord(
-            f"a record of stream {quoted(self.name)} is not an object, is nested too deeply, or has a number"
-            " that cannot be held exactly.",
+            "a record is not an object, is nested too deeply, or has a number that cannot be held exactly.",
             "Fix it at its source.",
         )
         if not isinstance(problem, InvalidRecord):
@@ -192,6 +191,7 @@ class Stream:
         self._reject(problem, raw, source)
 
     def _reject(self, problem: InvalidRecord, raw: bytes, source: Source) -> None:
+        problem.advise(problem.hint, f" The stream is {quoted(self.name)}.")
         for route, own in self._each(self.routes, source):
             route.reject(problem, raw, own)
 

@@ -157,6 +157,8 @@ def test_a_bad_line_discards_the_run(door: FrontDoor, what: str) -> None:
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith("Input line 102: ")
     assert finished.error.endswith(f"[{code}]")
+    if code == "invalid-record":
+        assert "stream 'people'" in finished.error or "stream is 'people'" in finished.error
     assert f"Session {door.session().id} was discarded; nothing was applied." in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}

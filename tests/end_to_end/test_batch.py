@@ -198,6 +198,7 @@ def test_a_broken_file_fails_the_run(door: FrontDoor, folder: Path, what: str) -
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith(f"Input line 3, batch file {str(folder / 'bad')!r}")
     assert message in finished.error
+    assert code != "invalid-record" or "'people'" in finished.error
     assert finished.error.endswith(f"[{code}]")
     assert door.session().state == "cancelled"
 

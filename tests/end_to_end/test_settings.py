@@ -54,6 +54,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"entity_types": {"people": "x" * 256}},
         "`entity_types` has a name over 255 characters for stream 'people'",
     ),
+    "an expectation of no name": ({"expect": {"": {"min_records": 1}}}, "`expect` names an entity type"),
+    "an expectation of a long name": ({"expect": {"x" * 256: {"min_records": 1}}}, "has over 255 characters"),
     "expect in a number": ({"expect": {"User": 5}}, "`expect.User` must be object"),
     "an expectation that is a word": (
         {"expect": {"User": {"min_records": "x"}}},
@@ -437,7 +439,7 @@ def test_an_invalid_log_level_is_reported(door: FrontDoor, program: str) -> None
     finished = door.run(people(1), *words, program=program, env=env, cold=True)
     assert (finished.code, finished.stdout) == (1, "")
     assert "TARGET_SPRINTO_LOGLEVEL must be one of DEBUG, INFO," in finished.stderr
-    assert "[settings]" in finished.stderr
+    assert finished.stderr.endswith("CRITICAL. Correct it, or unset it. [settings]\n")
     assert len(finished.stderr.splitlines()) == 1
 
 

@@ -325,9 +325,13 @@ def test_check_tests_the_signing_key_and_the_receipts_folder(door: FrontDoor) ->
 
 def test_a_report_that_cannot_be_written_is_named(door: FrontDoor) -> None:
     assert door.run(people(3), report_path="receipt.json").code == 0
-    finished = sprintoctl(door, "receipt", "receipt.json", "--html", "-o", "/dev/full")
-    assert finished.code == 1
-    assert "The report cannot be written to /dev/full (No space left on device)" in finished.stderr
+    for path, reason in (
+        ("/dev/full", "No space left on device"),
+        ("missing/x.html", "No such file or directory"),
+    ):
+        finished = sprintoctl(door, "receipt", "receipt.json", "--html", "-o", path)
+        assert (finished.code, "[receipt-not-written]" in finished.stderr) == (1, True)
+        assert f"The report cannot be written to {path} ({reason})" in finished.stderr
     with Path("/dev/full").open("wb") as full:
         words = ("receipt", "receipt.json", "--html")
         finished = door.finish(door.start(*words, program="sprintoctl", stdout=full.fileno()))

@@ -3,12 +3,19 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 import time
+from contextlib import closing
+from http.client import RemoteDisconnected
+from typing import ClassVar
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.errors import ApiError, ClientClosed, Conflict, NotConnected
+from target_sprinto.push.transport.network_errors import to_api_error
+from target_sprinto.push.transport.total_timeout import ConnectError, StaleConnectionError, with_total_timeout
 from target_sprinto.sandbox import SandboxOptions
 from tests.support.sandbox import Fault, FaultySandbox, Reset, Respond
 
@@ -77,3 +84,34 @@ def test_a_server_without_tls_is_sent_nothing() -> None:
             client.create_session("a/b", RetryPolicy(0.5, 0.0))
         assert time.monotonic() - began < 20
         client.close()
+
+
+class ThroughSocks(HTTPConnection):
+    """As urllib3's connections through a SOCKS proxy, whose package is not installed: `proxy` stays None."""
+
+    _socks_options: ClassVar[dict[str, str]] = {}
+
+
+@pytest.mark.parametrize(("kind", "is_direct"), [(HTTPConnection, True), (ThroughSocks, False)])
+def test_only_a_direct_connection_may_be_stale(kind: type[HTTPConnection], is_direct: bool) -> None:  # noqa: FBT001 - a parameter of pytest's
+    """A proxy may have forwarded the request before it closed the connection."""
+
+    def respond_once(server: socket.socket) -> None:
+        with server.accept()[0] as client:
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            client.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=respond_once, args=(server,), daemon=True).start()
+        connection = with_total_timeout(kind)(*server.getsockname(), timeout=5)
+        with closing(connection):
+            connection.request("GET", "/")
+            connection.getresponse().read()
+            connection.request("GET", "/")
+            with pytest.raises((StaleConnectionError, RemoteDisconnected)) as lost:
+                connection.getresponse()
+    assert isinstance(lost.value, StaleConnectionError) is is_direct
+    with pytest.raises(ConnectError) as refused:
+        connection.connect()
+    assert ("through the proxy" in str(to_api_error(refused.value, "Then"))) is not is_direct

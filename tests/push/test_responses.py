@@ -56,6 +56,17 @@ def test_4xx_means_not_performed(operation: Operation[Any], status: int) -> None
     assert caught.value.outcome is Outcome.NOT_PERFORMED
 
 
+@pytest.mark.parametrize("body", [b"", b"<html>"])
+@pytest.mark.parametrize("status", [413, 415])
+def test_only_a_page_is_too_large_or_encoded(status: int, body: bytes) -> None:
+    for operation in OPERATIONS:
+        with pytest.raises(errors.ApiError) as caught:
+            read(operation, status, body)
+        is_about_a_page = caught.value.code in {"page-too-large", "encoding-refused"}
+        assert is_about_a_page is (operation is PUSH)
+        assert is_about_a_page or "gateway" in caught.value.hint
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_503_means_not_performed_only_with_retry_after(operation: Operation[Any]) -> None:
     with pytest.raises(errors.Throttled) as caught:

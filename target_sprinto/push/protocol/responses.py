@@ -23,10 +23,8 @@ from target_sprinto.push.protocol.timestamps import parse_http_date, parse_time
 
 _T = TypeVar("_T")
 
-
 STATES = frozenset({"active", "processing", "processed", "cancelled", "expired", "failed"})
 """All states of a session (Sprinto: Session Management)."""
-
 
 SESSION_ID = r"\A[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}\Z"
 """The form of a session's id, which is put into paths, and into commands that messages suggest."""
@@ -34,7 +32,6 @@ SESSION_ID = r"\A[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}\Z"
 _Id = Annotated[str, msgspec.Meta(pattern=SESSION_ID)]
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_-]{1,40}\Z")]
 """A word that messages may show unchanged. Any other string might be text that quotes values."""
-
 
 _MAX_ENTITY_TYPES = 10_000
 _MAX_COUNT = 10**15
@@ -260,7 +257,6 @@ _MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
 }
 """By status: the error, the rest of its message, and its hint unless it is the class's own."""
 
-
 GATEWAY = "Check any proxy or gateway on the way, and `api_url`."
 NOT_JSON = ", in a response that is not JSON, so it may be a gateway's"
 _GATEWAY_HINTS: Mapping[type[errors.ApiError], str] = {
@@ -272,6 +268,7 @@ _GATEWAY_HINTS: Mapping[type[errors.ApiError], str] = {
 """Hints for errors whose status a proxy or gateway may return, too, with its own body."""
 
 _CHECK_THE_WAY = "Check `region`, `api_url` and any proxy or gateway between this machine and Sprinto."
+_NOT_DOCUMENTED = (", which is not a documented response", _CHECK_THE_WAY)
 
 
 def may_be_from_gateway(body: bytes) -> bool:
@@ -302,6 +299,8 @@ def _refusal(
             what, hint = NOT_JSON, f"Check any gateway on the way, {ids}, `region` and `api_url`"
         return errors.NotFound(f"{action}{what}.", f"{hint} (which ends in /api/external/push).")
     kind, what, hint = _meaning(status, retry_after)
+    if operation is not PUSH and kind in {errors.PageTooLarge, errors.EncodingRefused}:
+        kind, what, hint = errors.UndocumentedRefusal, *_NOT_DOCUMENTED
     if kind in _GATEWAY_HINTS and may_be_from_gateway(body):
         what, hint = NOT_JSON, _GATEWAY_HINTS[kind]
     refusal = kind(f"{action}{what}.", hint)
@@ -319,7 +318,7 @@ def _meaning(status: int, retry_after: float | None) -> tuple[type[errors.ApiErr
         later = status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
         return _NOT_NOW if later else _LOST
     kind = errors.UndocumentedRefusal if status >= HTTPStatus.BAD_REQUEST else errors.UnexpectedResponse
-    return kind, ", which is not a documented response", _CHECK_THE_WAY
+    return kind, *_NOT_DOCUMENTED
 
 
 def details_of(body: bytes) -> tuple[dict[str, object], ...]:

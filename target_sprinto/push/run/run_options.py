@@ -24,7 +24,8 @@ _ROOM = 150
 class Timeouts:
     """The three timeouts, in seconds: one request, all its attempts, and Sprinto's processing.
 
-    Once all pages are accepted, `processing` also limits all attempts of a request.
+    Before the close, `processing` limits the wait for earlier sessions, too; and, once all pages are
+    accepted, all attempts of a request.
     """
 
     request: float = 60.0

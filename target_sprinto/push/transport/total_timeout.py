@@ -60,8 +60,8 @@ class ConnectError(HTTPError):
 
     def __init__(self, connection: _Connection) -> None:
         super().__init__("not connected")
-        self.through_proxy = connection.proxy is not None
-        self.at_proxy = self.through_proxy and not connection.has_connected_to_proxy
+        self.through_proxy = _is_proxied(connection)
+        self.at_proxy = connection.proxy is not None and not connection.has_connected_to_proxy
 
 
 class StaleConnectionError(HTTPError):
@@ -194,7 +194,7 @@ class _TotalTimeoutConnection(_Connection):
 
     def _limit_response(self, kind: type[_FinalResponse]) -> None:
         # A proxy may have forwarded the request before its side of the connection ended.
-        until, may_be_stale = self._until, not self._is_new and self.proxy is None
+        until, may_be_stale = self._until, not self._is_new and not _is_proxied(self)
 
         def response(sock: Any, *args: Any, **kwargs: Any) -> HTTPResponse:  # noqa: ANN401 - http.client's own
             made = kind(sock, *args, **kwargs)
@@ -286,6 +286,11 @@ class _TimeLimitedReads(io.RawIOBase):
     def close(self) -> None:
         self._source.close()
         super().close()
+
+
+def _is_proxied(connection: _Connection) -> bool:
+    # urllib3 sets `proxy` for HTTP proxies only.
+    return connection.proxy is not None or hasattr(connection, "_socks_options")
 
 
 def _left(until: float) -> float:

@@ -199,12 +199,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = OnCountMismatch.DISCARD
     processing_timeout_seconds: Annotated[
         _SomeSeconds,
-        "How long processing and, once all pages are accepted, the retries of a request may take, in"
-        " seconds.",
+        "How long each of these may take, in seconds: the processing of earlier sessions, that of the run's"
+        " own, and, once all pages are accepted, the retries of a request.",
     ] = 900
     retry_timeout_seconds: Annotated[
         _Seconds,
-        "How long one request may be retried until all pages are accepted, in seconds.",
+        "How long one request may be retried before all pages are accepted, in seconds.",
     ] = 300
     request_timeout_seconds: Annotated[_SomeSeconds, "Timeout of one request, in seconds."] = 60
     fingerprint: str

@@ -132,7 +132,8 @@ def require_log_level() -> None:
     level = os.environ.get(variable, "").upper()
     if level and not isinstance(logging.getLevelName(level), int):
         raise SettingsError(
-            f"the environment variable {variable} must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
+            f"the environment variable {variable} must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL",
+            hint="Correct it, or unset it.",
         )
 
 
@@ -248,7 +249,9 @@ def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
 
 def _expect_problems(config: Mapping[str, Any]) -> Iterable[str]:
     for name, wanted in config["expect"].items():
-        if not wanted:
+        if not name.strip() or len(name) > LONGEST_NAME:
+            yield f"`expect` names an entity type that is empty or has over {LONGEST_NAME} characters"
+        elif not wanted:
             yield f"`expect.{name}` is empty: set `min_records`, for example"
         elif wanted.get("min_records", 0) > wanted.get("max_records", math.inf):
             yield f"`expect.{name}.min_records` is more than its `max_records`"

@@ -37,13 +37,8 @@ from target_sprinto.singer.input.messages import (
 )
 from target_sprinto.singer.state.bookmark_comparison import is_covered
 
-MARKERS = (
-    "progress_markers",
-    "replication_key_signpost",
-    "starting_replication_value",
-    "max_pk_values",
-    "last_pk_fetched",
-)
+_SDK_MARKERS = ("progress_markers", "replication_key_signpost", "starting_replication_value")
+MARKERS = (*_SDK_MARKERS, "max_pk_values", "last_pk_fetched")
 """In a bookmark while its stream is read; the last two are tap-mysql's, for a full table."""
 
 CURRENT = (
@@ -170,7 +165,7 @@ class FinalState:
             stream, marker = unfinished
             raise FinalStateUnfinished(
                 f"The last STATE says that stream {quoted(stream)} is unfinished (`{marker}`).",
-                f"{_STOPPED} {_MARKED}",
+                f"{_STOPPED} {_MARKED}" if marker in _SDK_MARKERS else _STOPPED,
             )
         bookmarks = _bookmarks_of(self._state)
         for name in CURRENT:
@@ -194,7 +189,7 @@ class FinalState:
         try:
             return self._why_beyond(stream, bookmark, key, decode_parts(without_nan(record)))
         except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
-            return "has a record without a value of its replication key", _CRASHED
+            return "has a record without a value of its replication key", f"{_CRASHED} {_ALWAYS}"
 
     def _why_beyond(
         self, stream: str, bookmark: dict[str, Any], key: str, fields: dict[str, msgspec.Raw]
@@ -209,10 +204,10 @@ class FinalState:
         if bookmark.get("replication_key") != key or "replication_key_value" not in bookmark:
             return "has no value of its replication key in its bookmark", f"{_CRASHED} {_ALWAYS}"
         if (value := decode_value(fields[key])) is None:
-            return "has a record whose replication key is null", _CRASHED
+            return "has a record whose replication key is null", f"{_CRASHED} {_ALWAYS}"
         if is_covered(value, bookmark["replication_key_value"]):
             return None
-        return "is beyond its bookmark", _CRASHED
+        return "is beyond its bookmark", f"{_CRASHED} {_ALWAYS}"
 
     def _partition(
         self, stream: str, bookmark: dict[str, Any], fields: dict[str, msgspec.Raw]
