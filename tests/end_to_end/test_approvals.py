@@ -26,7 +26,7 @@ from tests.support.front_door import (
     state_line,
 )
 from tests.support.receipts import change, receipt_of
-from tests.support.sandbox import Drop, Edit, Fault, Hang, Reset, Respond
+from tests.support.sandbox import Delay, Drop, Edit, Fault, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,6 +227,17 @@ def test_a_run_that_cannot_hold_its_session_discards_it(
     if error != "receipt-not-written":
         receipt = receipt_of(door)
         assert (receipt["error"], receipt["state"], receipt["state_went_to"]) == (error, None, "nowhere")
+
+
+def test_the_receipt_of_a_held_session_shows_the_status_that_decided(door: FrontDoor) -> None:
+    """A keep-alive that is sent while the run waits for it shows fewer counts: those of another replica."""
+    door.pace["keep_alive"] = 1.0
+    fault(door, "status", Delay(1.5))
+    lagging = Edit(lambda status: status | {"accepted_records_by_entity": {"people": 200}})
+    fault(door, "status", lagging, nth=2, times=50)
+    hold(door)
+    assert len(door.sandbox.fired(door.integration_id)) >= 2
+    assert receipt_of(door)["session"]["accepted_records"] == {"people": 250}
 
 
 def test_a_held_session_is_not_taken_over_by_the_next_run(door: FrontDoor) -> None:

@@ -177,6 +177,14 @@ def test_a_block_may_end_its_run_explicitly(
     assert [one.state for one in sandbox.sessions(integration_id)] == ["cancelled", "processed"]
 
 
+@pytest.mark.parametrize("finish", ["apply", "hold", "discard"])
+def test_a_check_after_the_end_finds_nothing_wrong(client: SprintoClient, finish: Any) -> None:  # noqa: ANN401 - one of the words
+    with client.run(finish=finish) as run:
+        run.push("User", [{"id": 1}])
+        run.finish()
+        run.check()
+
+
 def test_a_rejection_by_sprinto_discards_and_is_raised(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:

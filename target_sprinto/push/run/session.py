@@ -178,7 +178,6 @@ class RunSession:
             return self._end(RunOutcome.APPLIED)
 
     def _discard_dry_run(self, opened: _OpenSession) -> RunResult:
-        self._retry_policy.cancelled.set()
         self._move(Phase.DISCARDING)
         found = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         result = self._end_discarded(found, opened.session)

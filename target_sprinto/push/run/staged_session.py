@@ -16,7 +16,7 @@ from typing import Any
 
 from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import recent_events
-from target_sprinto.push.api_calls import ApiClient, RetryPolicy
+from target_sprinto.push.api_calls import ApiClient, Call, RetryPolicy
 from target_sprinto.push.protocol.activity_log import is_latest, moves_with_each_look, newest_time
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
@@ -24,7 +24,7 @@ from target_sprinto.push.protocol.lifecycle import (
     compare_counts,
     session_ended,
 )
-from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.responses import STATUS, SessionStatus
 from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_left
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.timing import Timings
@@ -37,6 +37,7 @@ from target_sprinto.push.transport.background import (
     interruptible_sleep,
     interruptibly,
 )
+from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class StagedSession:
     keep_alive_seconds: float = Timings.keep_alive
     resent_at: float = -inf
     late_copy_possible: bool = False
-    _keeping_alive: Future[SessionStatus] | None = field(default=None, init=False)
+    _keeping_alive: Future[Response] | None = field(default=None, init=False)
     _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
     _tolerated: Mapping[str, int] | None = field(default=None, init=False)
     _noted_expiry = False
@@ -97,10 +98,11 @@ class StagedSession:
         if self._keeping_alive is not None and not self._keeping_alive.done():
             return
         if self.is_silent:
-            once = self.retry_policy.once()
-            # Only the request counts: its response may arrive late, and its failure ends no run.
+            call, once = Call(STATUS, self.id), self.retry_policy.once()
+            # Only the request counts: its failure ends no run, and its response may arrive late, with other
+            # counts than those that decide, so no receipt shows it.
             with suppress(ResourcesExhausted):
-                self._keeping_alive = in_background(lambda: self.client.session_status(self.id, once))
+                self._keeping_alive = in_background(lambda: self.client.request_raw(call, once))
 
     @property
     def is_silent(self) -> bool:
