@@ -64,12 +64,12 @@ def failure(expression: str, target: str = "name") -> MapFailed:
         ("city", "write `record['home address'].get('city')`"),
         (
             "contact.mail",
-            "Did you mean 'email'? If the tap may leave it out, write `(contact or {}).get('mail')`.",
+            "Did you mean 'email'? If it may be missing, write `(contact or {}).get('mail')`.",
         ),
         ("(contact or {}).mail", "write `(contact or {}).get('mail')`."),
         (
             "record['Last Day']",
-            "Did you mean 'Last Working Day'? If the tap may leave it out, write `record.get('Last Day')`.",
+            "Did you mean 'Last Working Day'? If it may be missing, write `record.get('Last Day')`.",
         ),
         ("ACTIVE or No", "reads a field that may be missing"),
         ("No", '"str(No)"'),

@@ -299,7 +299,7 @@ def _missing_parts(
         by_get, hint = isinstance(node, ast.Call), _NULL
         if not by_get:
             nearest = by_nearness(name, inner)[0]
-            meant = f"Did you mean {quoted(nearest)}? If the tap may leave it out, write"
+            meant = f"Did you mean {quoted(nearest)}? If it may be missing, write"
             hint = _as_typed(f"{meant} `{_safe_read(ast.unparse(base), name, fields)}`.", _OPTIONAL)
         yield name, by_get, _no_such_field(stream, target, name, inner, hint)
 
