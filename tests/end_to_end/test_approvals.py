@@ -541,13 +541,29 @@ def start_apply(door: FrontDoor, *words: str) -> subprocess.Popen[bytes]:
     return door.start("apply", *words, "--config", config, program="sprintoctl")
 
 
+@pytest.mark.parametrize(("effect", "code"), [(Drop(), 75), (Respond(404), 1)])
+@pytest.mark.parametrize("words", [RECEIPT, ("--unverified",)])
+def test_apply_claims_nothing_about_a_session_whose_state_it_cannot_read(
+    door: FrontDoor, effect: Effect, code: int, words: tuple[str, ...]
+) -> None:
+    """An earlier `apply` was cut off after its close, or Sprinto no longer shows old sessions."""
+    session = hold(door)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    read_before = words != RECEIPT
+    fault(door, "status", effect, nth=1 + read_before + door.operations().count("status"), times=99)
+    again = door.sprintoctl("apply", session, *words, typed=f"{session}\n", processing_timeout_seconds=0.2)
+    assert (again.code, again.stdout) == (code, "")
+    assert "no apply request took effect" not in again.stderr
+    assert ("may still be applied" if read_before else "is unknown: an earlier `apply` may") in again.stderr
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_before_the_close_leaves_the_session(door: FrontDoor, number: signal.Signals) -> None:
     session = hold(door)
     requests_before = door.operations().count("status")
-    fault(door, "status", Hang(), nth=requests_before + 1)
+    fault(door, "status", Hang(), nth=requests_before + 2)
     process = start_apply(door, session, *RECEIPT)
-    door.wait_for_operation("status", requests_before + 1)
+    door.wait_for_operation("status", requests_before + 2)
     process.send_signal(number)
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (SIGNALS[number], "")
