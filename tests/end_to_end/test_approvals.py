@@ -6,12 +6,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import EntityRules, Readings
+from target_sprinto.sandbox import EntityRules, Readings, SandboxOptions
 from tests.support.front_door import (
     PAGE,
     SCHEMA,
@@ -26,10 +28,11 @@ from tests.support.front_door import (
     state_line,
 )
 from tests.support.receipts import change, receipt_of
-from tests.support.sandbox import Drop, Edit, Fault, Hang, Reset, Respond
+from tests.support.sandbox import Drop, Edit, Fault, FaultySandbox, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from target_sprinto.sandbox.operations import Operation
     from tests.support.front_door import Finished
@@ -331,6 +334,24 @@ def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor,
         check_not_applied(
             door, session, door.sprintoctl("apply", session, *RECEIPT), "'expired'", "[session-ended]"
         )
+
+
+@pytest.mark.parametrize(("days", "applied"), [(2.6, True), (31, False)])
+def test_a_session_held_before_the_weekend_is_applied_after_it(
+    tmp_path: Path, warm: str, days: float, *, applied: bool
+) -> None:
+    passed = [0.0]
+    with (
+        FaultySandbox(SandboxOptions(), clock=lambda: time.time() + passed[0]) as sandbox,
+        closing(FrontDoor(sandbox, "demo", tmp_path, warm)) as door,
+    ):
+        session = hold(door)
+        passed[0] = days * 86_400
+        finished = door.sprintoctl("apply", session, *RECEIPT)
+        if applied:
+            check_applied(door, finished)
+        else:
+            check_not_applied(door, session, finished, "'expired'", "[session-ended]")
 
 
 @pytest.mark.parametrize("shown_by", ["last_activity_at", "active"])

@@ -27,7 +27,6 @@ _T = TypeVar("_T")
 STATES = frozenset({"active", "processing", "processed", "cancelled", "expired", "failed"})
 """All states of a session (Sprinto: Session Management)."""
 
-
 SESSION_ID = r"\A[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}\Z"
 """The form of a session's id, which is put into paths, and into commands that messages suggest."""
 
@@ -57,6 +56,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
     accepted_records_by_entity: Any = None
     accepted_batches: Any = None
     retry_count: Any = None
+    created_at: Any = None
     expires_at: Any = None
     updated_at: Any = None
     inactivity_timeout_seconds: Any = None
