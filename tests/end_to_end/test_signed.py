@@ -293,6 +293,27 @@ def test_a_receipt_without_its_envelope_counts_as_unsigned(door: FrontDoor) -> N
     assert "Unsigned: 1;" in sprintoctl(door, "verify", "receipts").stdout
 
 
+ODD_ENVELOPES: dict[str, Callable[[Path], object]] = {
+    "a FIFO": os.mkfifo,
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    # Sparse; no machine has the memory to read it.
+    "a huge file": lambda path: (path.touch(), os.truncate(path, 1 << 40)),
+}
+
+
+@pytest.mark.parametrize("make", ODD_ENVELOPES.values(), ids=ODD_ENVELOPES)
+def test_an_envelope_that_cannot_be_read_to_its_end_counts_as_unsigned(
+    door: FrontDoor, make: Callable[[Path], object]
+) -> None:
+    path = sign(door).with_name("receipt.json.dsse")
+    path.unlink()
+    make(path)
+    check_failed(verify(door), "receipt-unsigned", "cannot be read (not a regular file, or too large)")
+    in_folder = verify(door, "receipts")
+    check_failed(in_folder, "receipt-chain", "1 problem in 1 receipt")
+    assert "[receipt-unsigned]" in in_folder.stdout
+
+
 def test_receipts_signed_before_and_after_a_change_of_key_are_checked_together(door: FrontDoor) -> None:
     ids = []
     for name in ("old", "new"):
