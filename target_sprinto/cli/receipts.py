@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,7 +51,8 @@ def verify(receipt: Path, public_keys: list[PublicKey], source: IO[bytes] | None
     With --input, the run's input is mapped and encoded again, and digests and counts are compared.
     Nothing is sent.
     """
-    is_replayed, is_folder = source is not None, receipt.is_dir()
+    is_replayed = source is not None
+    is_folder = os.path.isdir(receipt)  # noqa: PTH112 - `Path.is_dir` raises if it may not be known
     if is_replayed is (config is None) or (is_replayed and is_folder):
         raise click.UsageError("Use --input and --config together, and with one receipt, not a folder.")
     if is_folder:

@@ -20,6 +20,7 @@ import msgspec
 from target_sprinto import private_files
 from target_sprinto.cli.options import Number, command
 from target_sprinto.errors import DemoFailed
+from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ConfigError, Interrupted
 from target_sprinto.push.text import shown
 from target_sprinto.push.transport.background import POLL_INTERVAL, in_background, is_done_within
@@ -37,6 +38,7 @@ _DEMO_DATA = resources.files("target_sprinto.cli") / "demo_data"
 _MADE_UP = "`User` is as Sprinto documents it; Device, Repository and Vendor are made up for the demo."
 
 _PORT = click.IntRange(0, 65535)
+_YEAR = 366 * 86_400
 
 
 @command("Run a local Sprinto.", "sprintoctl sandbox --port 8765 --data sandbox-data")
@@ -72,11 +74,11 @@ _PORT = click.IntRange(0, 65535)
     default="upsert",
     help="How applied records affect existing ones.",
 )
-@click.option("--processing-seconds", default=0.2, type=Number(0), help="How long processing takes.")
+@click.option("--processing-seconds", default=0.2, type=Number(0, _YEAR), help="How long processing takes.")
 @click.option(
     "--inactivity-seconds",
     default=3600.0,
-    type=Number(0, min_open=True),
+    type=Number(0, _YEAR, min_open=True),
     help="How long until an idle session expires.",
 )
 @click.option(
@@ -103,6 +105,8 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
 ) -> None:
     """Run a local Sprinto: the whole push API, and a web page that shows the applied records."""
     local = import_sandbox()
+    for name, text in (("api_key", api_key), *(("integration_id", one) for one in integration)):
+        require_text(name, text)
     rules = _entity_rules(local, str(entities), entities.read_bytes()) if entities else _demo_rules(local)
     others = "accepted" if any_type else "rejected"
     options = local.SandboxOptions(

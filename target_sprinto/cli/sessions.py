@@ -115,6 +115,7 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
             "client_reference_id": session.reference and short(session.reference, _MAX_REFERENCE),
             "created_at": session.created_at,
             "last_event_at": session.last_at,
+            "certain": session.log_is_whole,
         }
         document = {
             "integration_id": settings.integration_id,

@@ -157,7 +157,9 @@ class _SecondOpening(SessionOpener):
     def _create(self) -> SessionStatus:
         body = msgspec.json.encode({"client_reference_id": self._reference})
         self.response = self._client.request_raw(Call(CREATE, body=body), self._retry_policy)
-        return self._client.read(CREATE, self.response)
+        session = self._client.read(CREATE, self.response)
+        self._client.opened(session.id)
+        return session
 
 
 def _snapshot(status: SessionStatus, *, shows_reference: bool) -> StatusSnapshot:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, logged_sessions
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW
 from target_sprinto.push.transport.background import InterruptCheck, interruptibly
 
 log = logging.getLogger(__name__)
@@ -33,15 +34,23 @@ _RECENT = timedelta(hours=2)
 """Read first, because two days may have more events than can be read in time."""
 
 
-def recent_events(
-    client: ApiClient, retry_policy: RetryPolicy, check: InterruptCheck
-) -> list[dict[str, Any]]:
-    """The events as far back as a session may still matter. `check` may raise to end the wait.
+_MAX_LOOK_BACK = timedelta(days=30)
+"""How far the log is read back for an expired session that is to be applied."""
 
+
+def recent_events(
+    client: ApiClient, retry_policy: RetryPolicy, check: InterruptCheck, since: datetime | None = None
+) -> list[dict[str, Any]]:
+    """The events as far back as a session may still matter, or `since` an earlier time, within a limit.
+
+    `check` may raise to end the wait.
     All pages are accepted, so a rate limit must not throw the run away: reading may take as long as retries.
     """
     seconds = max(retry_policy.retry_seconds, client.timings.log_read_timeout)
-    return interruptibly(lambda: list(read_events(client, LOOK_BACK, retry_policy, seconds)), check)
+    age = LOOK_BACK
+    if since is not None:
+        age = max(age, min(client.server_time() - since + CLOCK_SKEW, _MAX_LOOK_BACK))
+    return interruptibly(lambda: list(read_events(client, age, retry_policy, seconds)), check)
 
 
 def read_events(

@@ -155,7 +155,9 @@ class ApiClient:
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
         retryable = RETRYABLE if retry_throttled else (errors.NotConnected,)
         session = self._call(Call(responses.CREATE, body=body), retry_policy, retryable)
-        return require_state(session, frozenset({"active"}), self._context(responses.CREATE))
+        require_state(session, frozenset({"active"}), self._context(responses.CREATE))
+        self.opened(session.id)
+        return session
 
     def opened(self, session_id: str) -> None:
         """Note that this run opened the session: replicas may not know it for a while."""
@@ -212,7 +214,7 @@ class ApiClient:
         def send() -> Response:
             response = self._send(call, retry_policy)
             try:
-                self.read(call.operation, response)
+                self._parsed(call, response)
             except call.retryable:
                 if retry_policy.retry_seconds:
                     raise
@@ -229,6 +231,16 @@ class ApiClient:
             # The response's text may be saved to a file.
             body = body.replace(self._api_key.encode(), b"[API key]")
         return responses.parse_response(operation, response.status, response.headers, body, self.address)
+
+    def _parsed(self, call: Call[_T], response: Response) -> _T:
+        """Parse a response. Raises NotVisible for a 404 that a replica may cause."""
+        try:
+            return self.read(call.operation, response)
+        except errors.NotFound as unknown:
+            since = self._recently_opened.get(call.session_id, -inf)
+            if time.monotonic() - since >= self.timings.max_replica_lag:
+                raise
+            raise errors.NotVisible(unknown.message, unknown.hint) from None
 
     def _own(self, call: Call[_T], result: _T) -> _T:
         """The result of a call. Raises UnexpectedResponse if it is the status of another session."""
@@ -250,12 +262,7 @@ class ApiClient:
     ) -> _T:
         def send() -> _T:
             try:
-                return self._own(call, self.read(call.operation, self._send(call, retry_policy)))
-            except errors.NotFound as unknown:
-                since = self._recently_opened.get(call.session_id, -inf)
-                if time.monotonic() - since >= self.timings.max_replica_lag:
-                    raise
-                raise errors.NotVisible(unknown.message, unknown.hint) from None
+                return self._own(call, self._parsed(call, self._send(call, retry_policy)))
             except errors.ApiError as failure:
                 if call.body is not None and is_in_doubt(failure):
                     # In doubt for whatever reason: a later run may find it performed, or perform it.

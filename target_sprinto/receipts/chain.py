@@ -117,8 +117,16 @@ def receipt_files(folder: Path) -> Iterator[Path]:
     """The files of a folder that may be receipts. Raises OSError."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.lower().endswith(".json") and entry.is_file():
+            if entry.name.lower().endswith(".json") and _may_be_file(entry):
                 yield Path(entry.path)
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        # Such as a link into a folder that may not be entered: the attempt to read it is reported.
+        return True
 
 
 @contextlib.contextmanager

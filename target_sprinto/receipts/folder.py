@@ -103,7 +103,7 @@ def _orphans(folder: Path) -> Iterator[str]:
     """A sentence for each envelope without its receipt."""
     for envelope in sorted(folder.glob(f"*{signing.ENVELOPE_SUFFIX}")):
         receipt = envelope.with_suffix("")
-        if receipt.suffix.lower() == ".json" and not receipt.exists():
+        if receipt.suffix.lower() == ".json" and not _exists(receipt):
             yield f"{printable(envelope.name)} signs a receipt that is not here."
 
 
@@ -139,15 +139,23 @@ def _may_be_receipt(path: Path) -> bool:
         return True
 
 
+def _exists(path: Path) -> bool:
+    """Whether a file exists; also if that may not be known, such as in a folder that may not be entered."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
 def _is_unfinished(path: Path, head: chain.Head) -> bool:
     """Whether its run is in progress or was killed: the receipt is not in the chain, and not signed."""
     ended = head.number is not None or head.ended_at is not None
-    return head.outcome == "unfinished" and not ended and not signing.envelope_path(path).exists()
+    return head.outcome == "unfinished" and not ended and not _exists(signing.envelope_path(path))
 
 
 def _past_run(path: Path, sha256: str, receipt: document.Receipt, signer: str | None) -> PastRun:
     # Not checked: the receipt's own claim, if it has an envelope at all.
-    claimed = receipt.signed_by if signing.envelope_path(path).exists() else None
+    claimed = receipt.signed_by if _exists(signing.envelope_path(path)) else None
     types = receipt.entity_types if receipt.outcome == "applied" else []
     ended_at = parse_time(receipt.ended_at)
     if ended_at is None:

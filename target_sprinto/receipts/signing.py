@@ -7,9 +7,11 @@ repeats the receipt's outcome, times and counts, so that a check can name the fi
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import importlib
 import json
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -55,6 +57,7 @@ def keys() -> Any:  # noqa: ANN401 - a module
 
 
 ENVELOPE_SUFFIX = ".dsse"
+_LARGEST_ENVELOPE = 10_000_000
 
 
 def envelope_path(path: Path) -> Path:
@@ -93,7 +96,7 @@ def require_signed(path: Path, content: bytes, public_keys: Sequence[PublicKey])
     or, for a damaged receipt, ReceiptUnusable.
     """
     try:
-        signed = envelope_path(path).read_bytes()
+        signed = _read_envelope(envelope_path(path))
     except OSError as problem:
         raise errors.ReceiptUnsigned(
             f"{path} has no signature: {path.name}.dsse cannot be read ({private_files.reason(problem)}).",
@@ -123,6 +126,14 @@ _FORGED: dict[str, type[errors.ReceiptForged]] = {
     "outcome": errors.OutcomeForged,
     "exit_code": errors.OutcomeForged,
 }
+
+
+def _read_envelope(path: Path) -> bytes:
+    found = path.stat()
+    # A pipe may never receive any data, and a device may not end.
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_ENVELOPE:
+        raise OSError(errno.EINVAL, "not a regular file, or too large")
+    return path.read_bytes()
 
 
 def _predicate(document: receipts.Receipt) -> dict[str, Any]:

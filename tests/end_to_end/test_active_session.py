@@ -282,7 +282,7 @@ def test_sprintoctl_status_changes_nothing(door: FrontDoor) -> None:
     assert f"Active: session {active}, opened 0 min" in shown.stdout
     assert "reference 'evidence/" in shown.stdout
     as_json = json.loads(door.sprintoctl("status", "--json").stdout)
-    assert as_json["active_session"]["id"] == active
+    assert (as_json["active_session"]["id"], as_json["active_session"]["certain"]) == (active, True)
     assert as_json["active_session"]["client_reference_id"].startswith("evidence/")
     assert door.sessions()[-1] == before
     assert set(door.operations()) == {"create", "close", "integration_status", "activity"}
@@ -327,6 +327,7 @@ def test_a_log_that_was_cut_off_suggests_no_command(door: FrontDoor) -> None:
     failed = door.run(people(3))
     assert "perhaps session" in failed.error
     assert "sprintoctl discard" not in failed.error
+    assert json.loads(door.sprintoctl("status", "--json").stdout)["active_session"]["certain"] is False
 
 
 def test_a_long_log_is_read_from_two_hours_ago(door: FrontDoor) -> None:

@@ -6,12 +6,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import EntityRules, Readings
+from target_sprinto.sandbox import EntityRules, Readings, SandboxOptions
 from tests.support.front_door import (
     PAGE,
     SCHEMA,
@@ -26,10 +28,11 @@ from tests.support.front_door import (
     state_line,
 )
 from tests.support.receipts import change, receipt_of
-from tests.support.sandbox import Delay, Drop, Edit, Fault, Hang, Reset, Respond
+from tests.support.sandbox import Delay, Drop, Edit, Fault, FaultySandbox, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from target_sprinto.sandbox.operations import Operation
     from tests.support.front_door import Finished
@@ -344,6 +347,24 @@ def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor,
         )
 
 
+@pytest.mark.parametrize(("days", "applied"), [(2.6, True), (31, False)])
+def test_a_session_held_before_the_weekend_is_applied_after_it(
+    tmp_path: Path, warm: str, days: float, *, applied: bool
+) -> None:
+    passed = [0.0]
+    with (
+        FaultySandbox(SandboxOptions(), clock=lambda: time.time() + passed[0]) as sandbox,
+        closing(FrontDoor(sandbox, "demo", tmp_path, warm)) as door,
+    ):
+        session = hold(door)
+        passed[0] = days * 86_400
+        finished = door.sprintoctl("apply", session, *RECEIPT)
+        if applied:
+            check_applied(door, finished)
+        else:
+            check_not_applied(door, session, finished, "'expired'", "[session-ended]")
+
+
 @pytest.mark.parametrize("shown_by", ["last_activity_at", "active"])
 @pytest.mark.parametrize("readings", [1, 99])
 def test_an_expired_session_is_not_applied_while_the_log_lags(
@@ -552,13 +573,29 @@ def start_apply(door: FrontDoor, *words: str) -> subprocess.Popen[bytes]:
     return door.start("apply", *words, "--config", config, program="sprintoctl")
 
 
+@pytest.mark.parametrize(("effect", "code"), [(Drop(), 75), (Respond(404), 1)])
+@pytest.mark.parametrize("words", [RECEIPT, ("--unverified",)])
+def test_apply_claims_nothing_about_a_session_whose_state_it_cannot_read(
+    door: FrontDoor, effect: Effect, code: int, words: tuple[str, ...]
+) -> None:
+    """An earlier `apply` was cut off after its close, or Sprinto no longer shows old sessions."""
+    session = hold(door)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    read_before = words != RECEIPT
+    fault(door, "status", effect, nth=1 + read_before + door.operations().count("status"), times=99)
+    again = door.sprintoctl("apply", session, *words, typed=f"{session}\n", processing_timeout_seconds=0.2)
+    assert (again.code, again.stdout) == (code, "")
+    assert "no apply request took effect" not in again.stderr
+    assert ("may still be applied" if read_before else "is unknown: an earlier `apply` may") in again.stderr
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_before_the_close_leaves_the_session(door: FrontDoor, number: signal.Signals) -> None:
     session = hold(door)
     requests_before = door.operations().count("status")
-    fault(door, "status", Hang(), nth=requests_before + 1)
+    fault(door, "status", Hang(), nth=requests_before + 2)
     process = start_apply(door, session, *RECEIPT)
-    door.wait_for_operation("status", requests_before + 1)
+    door.wait_for_operation("status", requests_before + 2)
     process.send_signal(number)
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (SIGNALS[number], "")

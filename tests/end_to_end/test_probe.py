@@ -419,6 +419,12 @@ def test_missing_counts_leave_their_findings_empty(strict: FrontDoor) -> None:
     assert any("discards every run" in remark for remark in probed.document["remarks"])
 
 
+def test_a_session_that_a_replica_does_not_know_yet_is_probed(strict: FrontDoor) -> None:
+    strict.sandbox.configure(strict.integration_id, readings=Readings(session_hidden_seconds=1.0))
+    probed = probe(strict)
+    assert probed.code == 0, probed.stderr
+
+
 def test_counts_that_never_appear_are_reported(strict: FrontDoor) -> None:
     strict.pace["max_count_lag"] = 0.3
     strict.sandbox.configure(strict.integration_id, readings=Readings(counts_lag_seconds=60))

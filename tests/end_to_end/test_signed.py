@@ -293,6 +293,32 @@ def test_a_receipt_without_its_envelope_counts_as_unsigned(door: FrontDoor) -> N
     assert "Unsigned: 1;" in sprintoctl(door, "verify", "receipts").stdout
 
 
+def make_huge(path: Path) -> None:
+    path.touch()
+    # Sparse; no machine has the memory to read it.
+    os.truncate(path, 1 << 40)
+
+
+ODD_ENVELOPES: dict[str, Callable[[Path], object]] = {
+    "a FIFO": os.mkfifo,
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a huge file": make_huge,
+}
+
+
+@pytest.mark.parametrize("make", ODD_ENVELOPES.values(), ids=ODD_ENVELOPES)
+def test_an_envelope_that_cannot_be_read_to_its_end_counts_as_unsigned(
+    door: FrontDoor, make: Callable[[Path], object]
+) -> None:
+    path = sign(door).with_name("receipt.json.dsse")
+    path.unlink()
+    make(path)
+    check_failed(verify(door), "receipt-unsigned", "cannot be read (not a regular file, or too large)")
+    in_folder = verify(door, "receipts")
+    check_failed(in_folder, "receipt-chain", "1 problem in 1 receipt")
+    assert "[receipt-unsigned]" in in_folder.stdout
+
+
 def test_receipts_signed_before_and_after_a_change_of_key_are_checked_together(door: FrontDoor) -> None:
     ids = []
     for name in ("old", "new"):
@@ -707,6 +733,42 @@ def test_an_unreadable_file_is_a_problem(door: FrontDoor) -> None:
     failed = door.run(people(1), **IN_FOLDER)
     assert failed.code == 1
     assert "receipts/broken.json, maybe the receipt of the previous run, cannot be read" in failed.error
+
+
+def test_a_link_to_itself_is_a_problem(door: FrontDoor) -> None:
+    runs(door, 1)
+    (door.folder / "receipts/loop.json").symlink_to("loop.json")
+    finished = sprintoctl(door, "verify", "receipts")
+    check_failed(finished, "receipt-chain", "1 problem in 2 receipts")
+    assert "receipts/loop.json. [receipt]" in finished.stdout
+
+
+POWERLESS = "-dac_override,-dac_read_search"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="root may enter every folder")
+@pytest.mark.parametrize(
+    ("mode", "what", "code"),
+    [
+        (0o400, "receipts", "receipt-chain"),
+        (0o000, "receipts/receipt.json", "receipt"),
+        (0o000, "links", "receipt-chain"),
+    ],
+)
+def test_a_folder_that_may_not_be_entered_is_a_problem(
+    door: FrontDoor, mode: int, what: str, code: str
+) -> None:
+    path = sign(door)
+    (door.folder / "links").mkdir()
+    (door.folder / "links/latest.json").symlink_to(path)
+    path.parent.chmod(mode)
+    through = ["setpriv", "--bounding-set", POWERLESS, "--inh-caps", POWERLESS] if os.geteuid() == 0 else []
+    finished = sprintoctl(door, "verify", what, through=through, cold=True)
+    path.parent.chmod(0o700)
+    check_failed(finished, code)
+    assert "cannot be read (Permission denied)" in finished.stdout + finished.stderr
+    assert "is not here" not in finished.stdout
 
 
 def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:

@@ -491,6 +491,13 @@ def test_an_invalid_entity_types_file_is_reported(door: FrontDoor, content: byte
     assert message.stderr.endswith("[settings]\n")
 
 
+@pytest.mark.parametrize(("option", "name"), [("--api-key", "api_key"), ("--integration", "integration_id")])
+def test_text_that_no_request_can_have_is_reported(door: FrontDoor, option: str, name: str) -> None:
+    message = finish_sandbox(door, "--data", "data", option, "k\udcff")
+    assert f"`{name}` has leading or trailing whitespace, or a non-printable character" in message.stderr
+    assert message.stderr.endswith("[settings]\n")
+
+
 @pytest.mark.parametrize(
     ("option", "seconds"),
     [
@@ -499,6 +506,7 @@ def test_an_invalid_entity_types_file_is_reported(door: FrontDoor, content: byte
         ("--processing-seconds", "-1"),
         ("--inactivity-seconds", "-1"),
         ("--inactivity-seconds", "0"),
+        ("--inactivity-seconds", "1e12"),
     ],
 )
 def test_invalid_seconds_are_a_usage_error(door: FrontDoor, option: str, seconds: str) -> None:

@@ -54,6 +54,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
     accepted_records_by_entity: Any = None
     accepted_batches: Any = None
     retry_count: Any = None
+    created_at: Any = None
     expires_at: Any = None
     updated_at: Any = None
     inactivity_timeout_seconds: Any = None

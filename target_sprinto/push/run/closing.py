@@ -184,15 +184,19 @@ class HeldSession(Closing):
             response = None if self._is_closed() else super().apply()
             wait_until_processed(self._staged, response)
         except errors.SprintoError as failure:
-            what = (
-                "sent an apply request, and may still be applied"
-                if self.close_sent
-                else "left as it was: no apply request took effect"
-            )
-            failure.session_outcome = failure.session_outcome or f"Session {self._staged.id} was {what}."
+            failure.session_outcome = failure.session_outcome or self._describe_failure()
             raise
         finally:
             self._staged.retry_policy.cancelled.set()
+
+    def _describe_failure(self) -> str:
+        session = self._staged.id
+        last = self._staged.client.last_statuses.get(session)
+        if self.close_sent or (last and last[0].state in CLOSED):
+            return f"Session {session} was sent an apply request, and may still be applied."
+        if last is None:
+            return f"The state of session {session} is unknown: an earlier `apply` may have closed it."
+        return f"Session {session} was left as it was: no apply request took effect."
 
     def _is_closed(self) -> bool:
         """Whether the session is already closed; if not, it can be closed and its counts are correct."""

@@ -133,8 +133,6 @@ class SessionOpener:
             found = self._find_in_log(self._retry_policy, self._client.timings.max_count_lag)
             status = None
             if found is not None:
-                # Replicas may not know it yet.
-                self._client.opened(found.id)
                 status = self._client.session_status(found.id, self._retry_policy)
         except ApiError as failure:
             # A GET that was definitely not performed does not resolve the create.
@@ -205,6 +203,7 @@ class SessionOpener:
                 age = LOOK_BACK
             found = created_under(self._reference, read_events(self._client, age, retry_policy))
             if found is not None:
+                self._client.opened(found)
                 return SessionStatus(id=found, state="active")
             if is_last or retry_policy.cancelled.wait(min(wait, max(0.0, until - time.monotonic()))):
                 break

@@ -113,7 +113,6 @@ class RunSession:
 
     def _opened(self, session: SessionStatus) -> _OpenSession:
         options = self._options
-        self._client.opened(session.id)
         staged = StagedPages(
             self._client,
             session.id,

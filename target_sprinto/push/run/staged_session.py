@@ -217,7 +217,7 @@ class StagedSession:
             # A look may itself wait for long, under a rate limit.
             asked = time.monotonic()
             integration = interruptibly(lambda: client.integration_status(self.retry_policy), check)
-            events = recent_events(client, self.retry_policy, check)
+            events = recent_events(client, self.retry_policy, check, parse_time(status.created_at))
             if not is_latest(self.id, events):
                 return False
             active, activity = integration.active_sessions(), parse_time(integration.last_activity_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -45,7 +46,7 @@ Page = dict[str, list[Any]]
 MOST_TRIES = 3
 """How often a person repeats a failing command."""
 
-NOT_TOLD = "was left as it was"
+NOT_TOLD = re.compile("was left as it was|an earlier `apply` may have closed it")
 LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 90
 
@@ -165,7 +166,7 @@ class _Play:
         if self._course.aim is Aim.HELD_AND_APPLIED:
             tries = list(self._tries("apply"))
             yield from tries
-            if NOT_TOLD not in tries[-1].stderr:
+            if not NOT_TOLD.search(tries[-1].stderr):
                 return
         yield from self._tries("discard")
 
