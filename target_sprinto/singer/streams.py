@@ -141,7 +141,7 @@ class Streams(dict[str, Stream]):
             raise MapFailed(
                 f"the stream map does not fit stream {quoted(name)}: {reason}.", _CHECK_MAPS
             ) from None
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
             reason = type(problem).__name__
             raise MapFailed(
                 f"the stream map or flattening does not fit stream {quoted(name)} ({reason}).", _CHECK_MAPS

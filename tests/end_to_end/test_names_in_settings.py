@@ -263,6 +263,12 @@ def test_an_alias_that_is_not_text_is_an_error(door: FrontDoor, alias: str) -> N
     assert "alias" in finished.error
 
 
+def test_an_alias_that_cannot_be_computed_is_an_error(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"__alias__": "1 // 0 and 'x'"}})
+    assert finished.code == 1
+    assert "does not fit stream 'people' (ZeroDivisionError)" in finished.error
+
+
 def test_a_filter_that_reads_no_field_causes_a_warning(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"__filter__": "'name'"}})
     assert finished.code == 0, finished.stderr
