@@ -56,7 +56,7 @@ def exact(value: Any) -> Any:  # noqa: ANN401 - any JSON
         return {name: exact(part) for name, part in value.items()}
     if isinstance(value, list):
         return list(map(exact, value))
-    return Decimal(repr(value)) if isinstance(value, float) else value
+    return Decimal(float.__repr__(value)) if isinstance(value, float) else value
 
 
 def _reject_constant(name: str) -> None:

@@ -186,9 +186,11 @@ def test_a_fraction_in_the_config_of_stream_maps_is_exact_as_in_a_file(door: Fro
     schema = SCHEMA | {"schema": {"properties": {"id": {"type": "number"}}}}
     messages = [schema, {"type": "RECORD", "stream": "people", "record": {"id": 8.3}}, STATE]
     maps = {"people": {"id": "id", "high": "id >= config['limits'][0]", "__else__": None}}
-    given = {"stream_maps": maps, "stream_map_config": {"limits": [8.3]}}
+    given: dict[str, Any] = {"stream_maps": maps, "stream_map_config": {"limits": [8.3]}}
     assert door.run(messages, **given).code == 0
     in_file = door.applied()["people"][0]["high"]
+    # NumPy's floats have another `repr`.
+    given["stream_map_config"]["limits"] = [type("float64", (float,), {"__repr__": lambda _: "x"})(8.3)]
     SprintoTarget(config=config(door, **given)).listen(io.StringIO(as_input(messages).decode()))
     assert [in_file, door.applied()["people"][0]["high"]] == [True, True]
 

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from target_sprinto.errors import MapFailed
-from target_sprinto.singer.mapping.map_check import doubts, require_entity, require_known_names, require_map
+from target_sprinto.singer.mapping.map_check import (
+    doubts,
+    require_entity,
+    require_known_names,
+    require_map,
+    require_working_comparisons,
+)
 from target_sprinto.singer.mapping.map_rules import MapRule, parsed
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 
@@ -21,7 +27,10 @@ FIELDS: dict[str, Any] = {
     "class": TEXT,
     "joined": TEXT | {"format": "date"},
     "from": {"type": ["integer", "null"]},
-    "contact": {"type": ["object", "null"], "properties": {"email": TEXT}},
+    "contact": {
+        "type": ["object", "null"],
+        "properties": {"email": TEXT, "codes": {"type": "array", "items": {"type": "integer"}}},
+    },
     "home address": {"type": "object", "properties": {"city": TEXT}},
     "people": {"type": "array", "items": {"type": "object", "properties": {"mail": TEXT}}},
     "roles": {"type": "array", "items": TEXT},
@@ -32,6 +41,7 @@ ENTITY = EntitySchema("T", {"schema": {"properties": {"name": TEXT}}})
 def check(rule: MapRule) -> None:
     require_map(rule, "people", list(FIELDS), None)
     require_known_names(rule, "people", FIELDS, ["md5"])
+    require_working_comparisons(rule, "people", FIELDS)
     require_entity(ENTITY, "people", rule, FIELDS, ["name"], [])
 
 
@@ -166,14 +176,32 @@ def test_a_text_is_doubted_only_if_it_may_be_wrong(target: str, expression: str,
     assert any(doubts(MapRule("people", "people", {target: expression}), "people", FIELDS)) == doubted
 
 
-@pytest.mark.parametrize(("condition", "doubted"), [("id is not None", False), ("No > 1", True)])
-def test_what_the_filter_reads_may_be_guarded(condition: str, *, doubted: bool) -> None:
+@pytest.mark.parametrize(
+    ("condition", "doubted"),
+    [
+        ("id is not None", False),
+        ("id", False),
+        ("No > 1 and id == 3", False),
+        ("id > 3", False),
+        ("No > 1", True),
+        ("id is None", True),
+        ("id != 3", True),
+        ("id not in (3, 4)", True),
+        ("id is not None or No > 1", True),
+    ],
+)
+def test_a_filter_may_leave_out_null(condition: str, *, doubted: bool) -> None:
     rule = MapRule("people", "people", {"name": "str(id)", "__filter__": condition})
     assert any(doubts(rule, "people", FIELDS)) == doubted
 
 
 @pytest.mark.parametrize(
-    "expression", ["[contact['mail'] for contact in people]", "[record['contact'] for contact in people]"]
+    "expression",
+    [
+        "[contact['mail'] for contact in people]",
+        "[record['contact'] for contact in people]",
+        "[code for contact in people for code in contact['codes'] if code == 'a']",
+    ],
 )
 def test_a_variable_hides_the_field_of_its_name(expression: str) -> None:
     check(MapRule("people", "people", {"name": expression, "__else__": None}))

@@ -19,6 +19,7 @@ from target_sprinto.singer.mapping.map_pitfalls import (
     inexact_comparisons,
     is_calculation,
     mistaken_parts,
+    never_null,
     null_as_text,
     text_as_bool,
 )
@@ -171,7 +172,6 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
     if not any(isinstance(node, ast.Name) for node in nodes_of(condition)):
         what = "has a `__filter__` that reads no field: it keeps all records, or none."
         yield "__filter__", _failure(stream, what, _CONDITION)
-    read_by_filter = {ast.unparse(node) for node in nodes_of(condition) if isinstance(node, ast.expr)}
     for target, expression in rule.expressions.items():
         known = readable(expression, fields)
         if target != "__filter__" and (text := text_as_bool(expression, known)) is not None:
@@ -179,7 +179,7 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             hint = "Write `x == 'true' if x is not None else None`; to test for text: `(x or '') != ''`."
             yield target, MapFailed(what, hint)
         null = null_as_text(expression, known)
-        if null is not None and (target == "__filter__" or null not in read_by_filter):
+        if null is not None and (target == "__filter__" or null not in never_null(condition)):
             what = f"makes the text 'None' for {_place(target)} if {quoted(null)} is null."
             hint = "Write `str(x) if x is not None else None`, or a text for null."
             yield target, _failure(stream, what, hint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, step_of
@@ -43,15 +43,20 @@ def mapped_schema(made: dict[str, Any], rule: MapRule, stream: Mapping[str, Any]
             properties[target] = _made_by(node, fields, properties[target])
     # These are about the tap's record as a whole, and may require what the map drops.
     if dropped := fields.keys() - properties.keys():
-        made = {
+        kept = {
             keyword: value
             for keyword, value in made.items()
             if keyword not in _OF_THE_WHOLE or (keyword not in _COUNTS and dropped.isdisjoint(_texts(value)))
         }
+        if len(kept) < len(made):
+            # It depends on these rules.
+            kept.pop("unevaluatedProperties", None)
+        made = kept
     definitions = {name: stream[name] for name in _DEFINITIONS if name in stream}
     mapped = {**definitions, **made, "properties": properties}
-    moved = _moved(mapped)
-    return mapped if moved == mapped else {**moved, _SOURCE: {"properties": _moved(fields)}}
+    unchanged = {name for name in fields if properties.get(name) == fields[name]}
+    moved = {keyword: _moved(value, unchanged) for keyword, value in mapped.items()}
+    return mapped if moved == mapped else {**moved, _SOURCE: {"properties": _moved(fields, unchanged)}}
 
 
 def _texts(schema: object) -> Iterator[str]:
@@ -63,15 +68,17 @@ def _texts(schema: object) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _moved(schema: Any) -> Any:  # noqa: ANN401 - any JSON
-    """The schema, whose references to the tap's fields, which the map may change, are to a copy of them."""
+def _moved(schema: Any, unchanged: Collection[str]) -> Any:  # noqa: ANN401 - any JSON
+    """The schema, whose references to the tap's fields, except `unchanged` ones, are to a copy of them."""
     if isinstance(schema, list):
-        return list(map(_moved, schema))
-    if not isinstance(schema, dict):
+        return [_moved(part, unchanged) for part in schema]
+    # A part with an `$id` (`id` in draft 4) is a document of its own, whose fields `#/properties` means.
+    if not isinstance(schema, dict) or any(isinstance(schema.get(name), str) for name in ("$id", "id")):
         return schema
-    moved = {keyword: _moved(value) for keyword, value in schema.items()}
-    if isinstance(target := schema.get("$ref"), str) and target.startswith("#/properties/"):
-        moved["$ref"] = f"#/{_SOURCE}{target[1:]}"
+    moved = {keyword: _moved(value, unchanged) for keyword, value in schema.items()}
+    match str(schema.get("$ref")).split("/"):
+        case ["#", "properties", name, *_] if name not in unchanged:
+            moved["$ref"] = f"#/{_SOURCE}{schema['$ref'][1:]}"
     return moved
 
 
@@ -135,7 +142,7 @@ def readable(expression: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(fields)
     for node in nodes_of(expression):
         if isinstance(node, ast.comprehension):
-            item = items_of(read_at(node.iter, fields))
+            item = items_of(read_at(node.iter, found))
             names = [part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)]
             found |= dict.fromkeys(names, {} if properties_of(item) or len(names) > 1 else item)
     return found
