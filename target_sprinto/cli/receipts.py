@@ -149,9 +149,9 @@ def receipt(receipt: Path, output: Path, public_keys: list[PublicKey], *, as_htm
     # Before the output file is opened, which empties it.
     document, signer = read_checked(receipt, public_keys)
     page = receipt_html.render(document, checked_by=signer)
-    if output.exists() and receipt.samefile(output):
-        raise click.UsageError("-o would overwrite the receipt: name another file.")
     try:
+        if output.exists() and receipt.samefile(output):
+            raise click.UsageError("-o would overwrite the receipt: name another file.")
         with click.open_file(str(output), "wb") as file:
             file.write(page)
             file.flush()

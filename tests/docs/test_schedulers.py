@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
@@ -130,6 +131,24 @@ def test_a_job_beside_another_one_does_nothing(door: FrontDoor) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run_script(door, script, "cat input.singer") == 75
     require_kept(door, door.folder / "state/state.json", kept=False)
+
+
+# Dagster
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_log_that_fails_does_not_hold_up_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Dagster's does if its storage cannot be reached."""
+    monkeypatch.setitem(sys.modules, "dagster", MagicMock())
+    definitions: dict[str, Any] = {}
+    exec(file_of("dagster.md", "definitions.py"), definitions)  # noqa: S102 - our own file
+    # More than a pipe holds.
+    program(tmp_path / "push.sh", "seq 100000")
+    context = MagicMock()
+    context.log.info.side_effect = OSError
+    definitions["push"](context, tmp_path)
 
 
 # GitHub Actions
