@@ -589,6 +589,15 @@ def test_apply_claims_nothing_about_a_session_whose_state_it_cannot_read(
     assert ("may still be applied" if read_before else "is unknown: an earlier `apply` may") in again.stderr
 
 
+def test_apply_claims_nothing_about_a_session_that_it_read_only_before_the_prompt(door: FrontDoor) -> None:
+    session = hold(door)
+    fault(door, "status", Respond(503), nth=2 + door.operations().count("status"), times=99)
+    words = ("--unverified", session)
+    failed = door.sprintoctl("apply", *words, typed=f"{session}\n", processing_timeout_seconds=0.2)
+    assert (failed.code, failed.stdout) == (75, "")
+    assert "is unknown: an earlier `apply` may" in failed.stderr
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_before_the_close_leaves_the_session(door: FrontDoor, number: signal.Signals) -> None:
     session = hold(door)

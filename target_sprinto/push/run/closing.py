@@ -174,6 +174,8 @@ class Closing:
 class HeldSession(Closing):
     """A session that a run left open, closed by `sprintoctl`: with a person in the loop."""
 
+    _is_read = False
+
     @processing_limits_retries()
     def apply(self) -> None:
         """Apply the session, or continue an earlier attempt; return once Sprinto has processed it.
@@ -194,7 +196,8 @@ class HeldSession(Closing):
         last = self._staged.client.last_statuses.get(session)
         if self.close_sent or (last and last[0].state in CLOSED):
             return f"Session {session} was sent an apply request, and may still be applied."
-        if last is None:
+        # A status that was read before is from before a person's confirmation.
+        if not self._is_read:
             return f"The state of session {session} is unknown: an earlier `apply` may have closed it."
         return f"Session {session} was left as it was: no apply request took effect."
 
@@ -223,5 +226,5 @@ class HeldSession(Closing):
 
     def _read_status(self) -> SessionStatus:
         status = self._staged.read_status()
-        self.close_sent = status.state in CLOSED
+        self.close_sent, self._is_read = status.state in CLOSED, True
         return status
