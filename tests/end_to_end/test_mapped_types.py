@@ -189,56 +189,6 @@ def test_a_field_with_alternatives_may_be_copied_onto_itself(door: FrontDoor, ru
 
 
 @pytest.mark.parametrize(
-    "rules",
-    [
-        {"id": "id", "office": "work", "__else__": None},
-        {"home": None},
-        {"home": "mail"},
-        {"email": "mail", "mail": None},
-        {"email": "mail", "__else__": None},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("city", ["Pune", 1])
-def test_what_a_map_drops_is_not_required_but_still_referred_to(
-    door: FrontDoor, rules: dict[str, Any], city: object
-) -> None:
-    home = {"type": "object", "properties": {"city": {"type": "string"}}}
-    own = {"$id": "urn:own", "properties": {"a": {"type": "string"}, "b": {"$ref": "#/properties/a"}}}
-    refers = {"work": {"$ref": "#/properties/home"}, "same": {"$ref": "#/properties/own"}}
-    fields = {"id": {}, "home": home, "mail": {}, "own": own, **refers}
-    rule = {"anyOf": [{"required": ["mail"], "properties": {"more": {}}}, {"required": ["phone"]}]}
-    schema = {"properties": fields, "unevaluatedProperties": False, **rule}
-    record = {"id": 1, "home": {}, "work": {"city": city}, "mail": "x", "own": {"b": "x"}, "more": 1}
-    messages = [
-        {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]},
-        {"type": "RECORD", "stream": "people", "record": record},
-        STATE,
-    ]
-    finished = door.run(messages, stream_maps={"people": {"__key_properties__": [], **rules}})
-    is_sent = "office" in rules or "__else__" not in rules
-    assert (finished.code == 1) is (is_sent and city == 1), finished.stderr
-    assert ("[invalid-record]" in finished.stderr) is (finished.code == 1)
-
-
-@pytest.mark.parametrize("name", ["Ada", ""])
-def test_a_rule_for_the_whole_record_that_names_no_dropped_field_is_checked(
-    door: FrontDoor, name: str
-) -> None:
-    schema = {
-        "properties": {"id": {}, "name": {}, "home": {}},
-        "allOf": [{"properties": {"name": {"minLength": 1}}}, {"required": ["id"]}],
-    }
-    messages = [
-        {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]},
-        {"type": "RECORD", "stream": "people", "record": {"id": 1, "name": name, "home": "Pune"}},
-        STATE,
-    ]
-    finished = door.run(messages, stream_maps={"people": {"home": None}})
-    assert (finished.code == 0) is ("people" in door.applied()) is bool(name), finished.stderr
-
-
-@pytest.mark.parametrize(
     ("expression", "advice"),
     [
         ("pay < 8.3", "float(pay) < 8.3"),

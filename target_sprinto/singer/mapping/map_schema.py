@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, parsed, step_of
@@ -18,13 +18,6 @@ from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 _TEXT = {"type": ["string", "null"]}
 _CONVERSIONS = {"int": "integer", "float": "number", "bool": "boolean"}
 _DEFINITIONS = ("definitions", "$defs")
-_SOURCE = "source"
-"""The keyword, unknown to validators, under which the tap's fields are kept if something refers to them."""
-_COUNTS = frozenset({"minProperties", "maxProperties"})
-_OF_THE_WHOLE = _COUNTS | {
-    *("allOf", "anyOf", "oneOf", "not", "if", "then", "else"),
-    *("dependencies", "dependentRequired", "dependentSchemas"),
-}
 _TEXT_METHODS = re.compile(
     "capitalize|casefold|dumps|isoformat|join|ljust|lower|lstrip|removeprefix|removesuffix|replace|rjust|rstrip"
     "|strip|title|upper|zfill"
@@ -41,45 +34,8 @@ def mapped_schema(made: dict[str, Any], rule: MapRule, stream: Mapping[str, Any]
         node = parsed(expression) if expression is not None else None
         if node is not None and target in properties:
             properties[target] = _made_by(node, fields, properties[target])
-    # These are about the tap's record as a whole, and may require what the map drops.
-    if dropped := fields.keys() - properties.keys():
-        kept = {
-            keyword: value
-            for keyword, value in made.items()
-            if keyword not in _OF_THE_WHOLE or (keyword not in _COUNTS and dropped.isdisjoint(_texts(value)))
-        }
-        if len(kept) < len(made):
-            # It depends on these rules.
-            kept.pop("unevaluatedProperties", None)
-        made = kept
     definitions = {name: stream[name] for name in _DEFINITIONS if name in stream}
-    mapped = {**definitions, **made, "properties": properties}
-    unchanged = {name for name in fields if properties.get(name) == fields[name]}
-    moved = {keyword: _moved(value, unchanged) for keyword, value in mapped.items()}
-    return mapped if moved == mapped else {**moved, _SOURCE: {"properties": _moved(fields, unchanged)}}
-
-
-def _texts(schema: object) -> Iterator[str]:
-    """All texts in a schema: among them are the names of the fields that it is about."""
-    if isinstance(schema, str):
-        yield schema
-    elif isinstance(schema, dict | list):
-        for part in (*schema, *schema.values()) if isinstance(schema, dict) else schema:
-            yield from _texts(part)
-
-
-def _moved(schema: Any, unchanged: Collection[str]) -> Any:  # noqa: ANN401 - any JSON
-    """The schema, whose references to the tap's fields, except `unchanged` ones, are to a copy of them."""
-    if isinstance(schema, list):
-        return [_moved(part, unchanged) for part in schema]
-    # A part with an `$id` (`id` in draft 4) is a document of its own, whose fields `#/properties` means.
-    if not isinstance(schema, dict) or any(isinstance(schema.get(name), str) for name in ("$id", "id")):
-        return schema
-    moved = {keyword: _moved(value, unchanged) for keyword, value in schema.items()}
-    match str(schema.get("$ref")).split("/"):
-        case ["#", "properties", name, *_] if name not in unchanged:
-            moved["$ref"] = f"#/{_SOURCE}{schema['$ref'][1:]}"
-    return moved
+    return {**definitions, **made, "properties": properties}
 
 
 def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any]) -> dict[str, Any]:
