@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import NotConnected, Throttled
-from target_sprinto.push.protocol.pages_in_flight import Throttle
 from target_sprinto.push.protocol.retries import Backoff, parse_retry_after
+from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.timing import Timings
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)

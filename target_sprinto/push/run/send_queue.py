@@ -25,7 +25,7 @@ from typing import NamedTuple
 from target_sprinto.push.errors import ApiError, ResponseLost, RunEnded
 from target_sprinto.push.protocol.find_rejects import Split, SubPage
 from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE, Page
-from target_sprinto.push.protocol.pages_in_flight import Throttle
+from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck, start_thread
 
