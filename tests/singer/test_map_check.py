@@ -177,25 +177,6 @@ def test_a_text_is_doubted_only_if_it_may_be_wrong(target: str, expression: str,
 
 
 @pytest.mark.parametrize(
-    ("condition", "doubted"),
-    [
-        ("id is not None", False),
-        ("id", False),
-        ("No > 1 and id == 3", False),
-        ("id > 3", False),
-        ("No > 1", True),
-        ("id is None", True),
-        ("id != 3", True),
-        ("id not in (3, 4)", True),
-        ("id is not None or No > 1", True),
-    ],
-)
-def test_a_filter_may_leave_out_null(condition: str, *, doubted: bool) -> None:
-    rule = MapRule("people", "people", {"name": "str(id)", "__filter__": condition})
-    assert any(doubts(rule, "people", FIELDS)) == doubted
-
-
-@pytest.mark.parametrize(
     "expression",
     [
         "[contact['mail'] for contact in people]",

@@ -19,7 +19,6 @@ from target_sprinto.singer.mapping.map_pitfalls import (
     inexact_comparisons,
     is_calculation,
     mistaken_parts,
-    never_null,
     null_as_text,
     text_as_bool,
 )
@@ -178,8 +177,7 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             what = f"`bool({short(text)})` for {_in(stream, target)} is true for any text, even 'false'."
             hint = "Write `x == 'true' if x is not None else None`; to test for text: `(x or '') != ''`."
             yield target, MapFailed(what, hint)
-        null = null_as_text(expression, known)
-        if null is not None and (target == "__filter__" or null not in never_null(condition)):
+        if (null := null_as_text(expression, known)) is not None:
             what = f"makes the text 'None' for {_place(target)} if {quoted(null)} is null."
             hint = "Write `str(x) if x is not None else None`, or a text for null."
             yield target, _failure(stream, what, hint)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from target_sprinto.push.text import quoted, short
-from target_sprinto.singer.mapping.map_rules import nodes_of, parsed
+from target_sprinto.singer.mapping.map_rules import nodes_of
 from target_sprinto.singer.mapping.map_schema import items_of, may_be_null, read_at
 from target_sprinto.singer.schemas.schema_parts import types_of
 
@@ -143,26 +143,6 @@ def _has_other_type(node: ast.expr, kinds: set[str]) -> bool:
         case ast.Constant(int() | float()):
             return kinds.isdisjoint({"boolean", "integer", "number"})
     return False
-
-
-def never_null(condition: str) -> set[str]:
-    """What is not null in the records that a filter keeps."""
-    match parsed(condition):
-        case ast.BoolOp(ast.And(), parts):
-            pass
-        case tree:
-            parts = [tree] if tree else []
-    found = set[str]()
-    for part in parts:
-        match part:
-            case ast.Compare(left, [operator], [right]):
-                # `x is not None` leaves null out, as `x == 1` does; `x != 1` does not.
-                is_negative = isinstance(operator, ast.IsNot | ast.NotEq | ast.NotIn)
-                if is_negative == (ast.unparse(right) == "None"):
-                    found.add(ast.unparse(left))
-            case _:
-                found.add(ast.unparse(part))
-    return found
 
 
 def null_as_text(expression: str, fields: Mapping[str, Any]) -> str | None:
