@@ -147,7 +147,7 @@ def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
         return proxy_refused(response.status)
     return errors.Throttled(
         f"The proxy did not connect to Sprinto (it returned {response.status}); nothing was sent.",
-        "Run again later; if it persists, contact whoever operates the proxy in HTTPS_PROXY.",
+        "Run again later; if it persists, contact the operator of the proxy in HTTPS_PROXY.",
         retry_after=parse_retry_after(response.retry_after),
     )
 
