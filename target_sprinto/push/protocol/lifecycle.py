@@ -104,7 +104,7 @@ class ProcessingWatch:
     failed_since: float | None = None
 
     def is_pending(self, status: SessionStatus, now: float) -> bool:
-        """Whether Sprinto may yet process the session, given this status and the earlier ones."""
+        """Whether Sprinto may still process the session, given this status and the earlier ones."""
         if status.state in {"active", "expired", "processing"}:
             # After a 202, the state before the close means "not yet": the documentation's own sample response
             # still shows `active`, and a close is also allowed from `expired`.

@@ -90,17 +90,17 @@ def items_of(schema: object) -> dict[str, Any]:
     return found if isinstance(found, dict) and types_of(schema) <= {"array", "null"} else {}
 
 
-def readable(expression: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def readable(expression: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schemas of the names in an expression: variables of comprehensions hide the fields of their names.
 
     The parts of a variable are not known: elsewhere in the expression, its name may mean the field.
     """
-    found = dict(fields)
+    found = fields
     for node in nodes_of(expression):
         if isinstance(node, ast.comprehension):
             item = items_of(read_at(node.iter, found))
             names = [part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)]
-            found |= dict.fromkeys(names, {} if properties_of(item) or len(names) > 1 else item)
+            found = {**found, **dict.fromkeys(names, {} if properties_of(item) or len(names) > 1 else item)}
     return found
 
 
