@@ -29,11 +29,10 @@ class CountingSandbox(Sandbox):
         counted = self._counted[call.integration_id]
         counted.requests += 1
         counted.sent_bytes += len(call.body)
+        reply = super().respond(call)
         if call.operation == "push":
             counted.most_bytes = max(counted.most_bytes, _decoded_bytes(call))
-        reply = super().respond(call)
-        for session in self.sessions(call.integration_id)[-1:]:
-            counted.most_records = max(counted.most_records, sum(session.last_page.values()))
+            counted.most_records = max(counted.most_records, reply.body.get("accepted_count_total", 0))
         return reply
 
     def counted(self, integration_id: str) -> Counted:

@@ -52,10 +52,17 @@ def _run_target() -> None:
         os.environ.pop("SINGER_SDK_LOG_CONFIG", None)
     try:
         settings_checks.require_log_level()
+        # This sets up the log.
+        command = SprintoTarget.cli
     except SettingsError as problem:
-        # Logging is not configured yet.
         sys.exit(str(problem))
-    SprintoTarget.cli()
+    except Exception as failure:
+        if "SINGER_SDK_LOG_CONFIG" not in os.environ:
+            raise
+        problem = f"the file that SINGER_SDK_LOG_CONFIG names cannot be used ({type(failure).__name__})"
+        hint = "Make it a `version: 1` configuration of Python's logging, in YAML; or unset the variable."
+        sys.exit(str(SettingsError(problem, hint=hint)))
+    command()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import pytest
 from tests.support.front_door import PATIENCE_SECONDS, people
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.front_door import Finished, FrontDoor
 
 # Like an identity provider's output: the useful fields are inside `profile`.
@@ -336,6 +338,17 @@ def test_a_run_without_piped_input_shows_what_to_do(door: FrontDoor) -> None:
 def test_an_empty_log_config_is_ignored(door: FrontDoor) -> None:
     finished = door.run(people(1), env={"SINGER_SDK_LOG_CONFIG": ""}, cold=True)
     assert finished.code == 0, finished.stderr
+
+
+@pytest.mark.parametrize("text", ["", "handlers: {}", "a: [", "version: 1\nhandlers: {a: {class: no.such}}"])
+def test_a_log_config_that_cannot_be_used_is_named(door: FrontDoor, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "logging.yaml"
+    path.write_text(text)
+    finished = door.run(people(1), env={"SINGER_SDK_LOG_CONFIG": str(path)}, cold=True)
+    assert finished.code == 1
+    assert finished.stderr.startswith("Settings: the file that SINGER_SDK_LOG_CONFIG names cannot be used")
+    assert finished.stderr.count("\n") == 1
+    assert not door.sessions()
 
 
 @pytest.mark.parametrize(
