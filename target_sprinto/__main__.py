@@ -59,9 +59,9 @@ def _run_target() -> None:
     except Exception as failure:
         if "SINGER_SDK_LOG_CONFIG" not in os.environ:
             raise
-        problem = f"the file that SINGER_SDK_LOG_CONFIG names cannot be used ({type(failure).__name__})"
+        unusable = f"the file that SINGER_SDK_LOG_CONFIG names cannot be used ({type(failure).__name__})"
         hint = "Make it a `version: 1` configuration of Python's logging, in YAML; or unset the variable."
-        sys.exit(str(SettingsError(problem, hint=hint)))
+        sys.exit(str(SettingsError(unusable, hint=hint)))
     command()
 
 
