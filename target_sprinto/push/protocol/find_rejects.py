@@ -2,8 +2,8 @@
 
 Sprinto rejects a page as a whole and names the invalid records. Its documentation does not say whether an
 index counts within the entity type or within the page, from 0 or from 1, or whether all of them are named
-(Sprinto: Pushing Entities Data). So the names are never trusted: the named records are taken out and the rest
-is sent. If the rest is accepted, the named records were exactly the invalid ones: otherwise an invalid one
+(Sprinto: Pushing Entities Data). So the response is never trusted: the records that it names are taken out,
+and the rest is sent. If the rest is accepted, they were exactly the invalid ones: otherwise an invalid one
 would still be in the rest. If it is rejected, the page is halved, and each half is sent as a separate page.
 """
 

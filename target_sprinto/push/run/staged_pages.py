@@ -124,9 +124,9 @@ class StagedPages(StagedSession):
     def _stable_counts(self, loss: errors.ApiError, interval: float) -> tuple[dict[str, int], bool]:
         """The counts that two statuses show, and True; those of the last one, and False, if none agree.
 
-        Less than was accepted, or than another status showed, is a replica that lags, unless it lasts for
-        longer than any may. Only by `accepted_records_by_entity`: it is not documented whether
-        `accepted_batches` is as exact.
+        Counts below what was accepted, or below those of another status, come from a replica that lags,
+        unless they last for longer than any may lag. Only `accepted_records_by_entity` is compared: it is
+        not documented whether `accepted_batches` is as exact.
         """
         lag = self.client.timings.max_count_lag
         began = time.monotonic()
