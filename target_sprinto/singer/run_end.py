@@ -45,7 +45,6 @@ log = logging.getLogger(__name__)
 _LAST_LINE_SECONDS = 0.7
 """For what is still to be written to stderr when a failed run has taken all of its time to end."""
 
-
 _AFTER_DRY_RUN = (TooManyRejects, TooFewRecords, NothingAccepted, NotDiscarded)
 """Errors after which a dry run still lists the records that would be rejected."""
 
@@ -142,14 +141,14 @@ class RunEnd:
             incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
             sentences.append(f"The records listed above would be rejected{incomplete}.")
             if isinstance(failure, NotDiscarded):
-                # A later try would not change that.
+                # A later run would not change that.
                 failure.temporary = False
                 failure.advise("Fix them at the source or with a stream map.")
         sentences.append(self.responses.keep(failure, rejected))
         return " ".join(filter(None, sentences))
 
     def _seconds_left(self, min_share: float) -> float:
-        """The contract counts from the signal, which may be noticed late; `min_share` of it is kept."""
+        """The time to exit counts from the signal, which may be noticed late; `min_share` of it is kept."""
         seconds = self.client.timings.signal_shutdown_timeout
         return max(seconds * min_share, seconds - self.signals.seconds_since_first())
 

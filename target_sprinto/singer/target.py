@@ -159,7 +159,7 @@ class SprintoTarget(ConfiguredTarget):
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Begin; then a failure ends the run, and so does a signal, on another thread if necessary."""
+        """Begin. Then a failure ends the run, and so does a signal, on another thread if necessary."""
         try:
             with self._signals.ended_by(self._end_and_report):
                 if self._report is not None:

@@ -212,8 +212,8 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
             raise MapFailed(
-                f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
-                f" {_list(wanted)} (`entity_schemas`).",
+                f"{_in(stream, field)} is {_alternatives(found - {'null'})}, but entity type {name} requires"
+                f" {_alternatives(wanted)} (`entity_schemas`).",
                 _conversion(reading(source), found, wanted),
             )
     for field in entity.required:
@@ -285,7 +285,7 @@ def _cause(target: str, name: str, expression: str, fields: Mapping[str, Any]) -
 def _missing_parts(
     stream: str, target: str, expression: str, fields: Mapping[str, Any]
 ) -> Iterator[tuple[str, bool, MapFailed]]:
-    """Items and attributes that an object's schema lacks, as in `profile.email`; whether `get` reads them."""
+    """Parts that an object's schema lacks, as in `profile.email`: name, whether `get` reads it, the error."""
     known = readable(expression, fields)
     for node in nodes_of(expression):
         if (step := step_of(node)) is None:
@@ -317,7 +317,7 @@ def _as_typed(hint: str, otherwise: str) -> str:
     return hint if len(hint) <= _LONGEST_HINT and hint.isprintable() else otherwise
 
 
-def _list(kinds: Iterable[str]) -> str:
+def _alternatives(kinds: Iterable[str]) -> str:
     return " or ".join(sorted(kinds))
 
 

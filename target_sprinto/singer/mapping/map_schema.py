@@ -91,9 +91,9 @@ def items_of(schema: object) -> dict[str, Any]:
 
 
 def readable(expression: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schemas of the names in an expression: variables of comprehensions hide the fields of their names.
+    """The schemas of the names in an expression: a comprehension's variable hides the field of its name.
 
-    The parts of a variable are not known: elsewhere in the expression, its name may mean the field.
+    The parts of such a variable are unknown: elsewhere in the expression, its name may mean the field.
     """
     found = fields
     for node in nodes_of(expression):

@@ -63,10 +63,9 @@ class SdkMapping:
         self._flattens = stream_map.flattening_enabled
         self._unflattened = copy.copy(stream_map)
         self._unflattened.flattening_options = None
-        copied = {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
-        self._copied = copied
+        self._copied = {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
         """By target field: the field that it copies, if the record has that; None if it copies no field."""
-        computed = {one: text for one, text in rule.expressions.items() if not copied.get(one)}
+        computed = {one: text for one, text in rule.expressions.items() if not self._copied.get(one)}
         self._operands: set[str] | None = None
         """The fields that the filter reads, or an expression that is more than a copy; None for any."""
         with contextlib.suppress(ValueError):
@@ -129,7 +128,7 @@ class SdkMapping:
     def _flattened(self, record: dict[str, Any]) -> dict[str, Any]:
         """The flattened record, without objects that are null, which the SDK keeps.
 
-        Raises InvalidRecord if two fields get one name: the SDK would keep the last.
+        Raises InvalidRecord if two fields get one name: the SDK would keep only the last.
         """
         flat = self._map.flatten_record(record)
         names = list(_flat_names(self._map, record, ()))

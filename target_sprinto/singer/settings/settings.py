@@ -64,7 +64,7 @@ _SomeSeconds = Annotated[float, Meta(gt=0, le=_WEEK)]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings as the rest of the target uses them, each with its description.
 
-    A title precedes it where the name does not make a good one. A field without either is not a setting.
+    A title precedes it if the name does not make a good one. A field without a description is not a setting.
     """
 
     api_key: Annotated[
