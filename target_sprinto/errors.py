@@ -39,7 +39,7 @@ class SettingsError(ConfigError, sdk.ConfigValidationError):
 class InputError(SprintoError, code="input"):
     """Invalid input, found in input line `line`, counted from 1.
 
-    `batch_place` says where in a batch file, if that line is a BATCH message.
+    `batch_place` is the position in a batch file, if that line is a BATCH message.
     """
 
     def __init__(self, message: str, hint: str = "", *, line: int | None = None) -> None:

@@ -245,7 +245,7 @@ class ReceiptRecorder(RunObserver):
         except SprintoError:
             own = others = None
         else:
-            # Other names may be anything, so their records are only counted.
+            # Other names may be any text, so their records are only counted.
             own = {name: count for name, count in counts.items() if name in self._sources}
             others = count_of(sum(counts.values()) - sum(own.values()))
         return receipt.Session(
