@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from target_sprinto.push.errors import ApiError, ErrorDetail
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.rejections import KnownField, read_detail
 
@@ -26,13 +27,12 @@ MAX_KEPT_BYTES = 10_000
 class Reject(NamedTuple):
     """A record that Sprinto rejected.
 
-    `field` and `issue` are safe to show; `response`, Sprinto's text as JSON, is only for the rejects file.
+    `problem` is safe to show; `response`, Sprinto's text as JSON, is only for the rejects file.
     """
 
     item: Item
     code: str
-    field: str | None
-    issue: str | None
+    problem: FieldProblem
     response: bytes = b""
 
 
@@ -156,8 +156,8 @@ def items_at(
 
 
 def _reject(item: Item, code: str, detail: ErrorDetail, known_field: KnownField) -> Reject:
-    known = read_detail(item.entity_type, detail, known_field)
-    return Reject(item, code, known.field, known.issue, _kept(msgspec.json.encode(detail)) if detail else b"")
+    problem = read_detail(item.entity_type, detail, known_field)
+    return Reject(item, code, problem, _kept(msgspec.json.encode(detail)) if detail else b"")
 
 
 def _kept(response: bytes) -> bytes:

@@ -329,7 +329,7 @@ def _rejected(reject: Reject) -> Rejected:
         item.entity_type,
         item.key,
         reject.code,
-        FieldProblem(reject.field, reject.issue),
+        reject.problem,
         by_sprinto=True,
         response=reject.response,
     )
