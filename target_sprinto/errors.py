@@ -206,12 +206,14 @@ def explained(problem: Exception) -> SprintoError:
     if isinstance(problem, SprintoError):
         return problem
     if isinstance(problem, MemoryError):
-        return ResourcesExhausted("Memory ran out.", "Give the process more of it, or send smaller records.")
+        return ResourcesExhausted("Memory ran out.", "Give the process more memory, or send smaller records.")
     if isinstance(problem, RuntimeError) and "start new thread" in str(problem):
         # From another library.
         return ResourcesExhausted(*NO_THREAD)
     if isinstance(problem, OSError) and problem.errno in {errno.EMFILE, errno.ENFILE}:
-        return ResourcesExhausted("No more files can be opened.", "Raise the limit for them (ulimit -n).")
+        return ResourcesExhausted(
+            "No more files can be opened.", "Raise the limit of open files (ulimit -n)."
+        )
     return InternalError(problem)
 
 

@@ -67,7 +67,7 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     callback=_length,
     default="26h",
     metavar="LENGTH",
-    help="A longer time than this without an applied run is a gap; nightly runs are not exactly 24 h apart.",
+    help="A gap is a longer time than this without an applied run; nightly runs are not exactly 24 h apart.",
 )
 @click.option(
     "--format",

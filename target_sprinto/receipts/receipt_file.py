@@ -179,7 +179,7 @@ def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
 
 def _not_readable(folder: Path, problem: OSError) -> ReceiptNotWritten:
     found = Path(str(problem.filename or folder))
-    what = "the folder of the receipts" if found == folder else "maybe the receipt of the previous run"
+    what = "the folder of the receipts" if found == folder else "possibly the receipt of the previous run"
     return ReceiptNotWritten(
         f"{short(str(found), _LONGEST_PATH)}, {what}, cannot be read ({private_files.reason(problem)}).",
         "Make it readable, or move it.",

@@ -61,7 +61,7 @@ class Streams(dict[str, Stream]):
     def __missing__(self, name: str) -> NoReturn:
         """Raises RecordBeforeSchema."""
         raise RecordBeforeSchema(
-            f"a record of stream {quoted(name)}, which had no SCHEMA yet.",
+            f"a record of stream {quoted(name)} arrived before its SCHEMA.",
             "Pipe in the tap's complete output, from line 1; if the tap sends it like this, fix the tap.",
         )
 
@@ -228,6 +228,6 @@ def _decoded(name: str, schema: bytes) -> dict[str, Any]:
         # The SDK's standard test of targets requires an error. tap-mongodb begins each stream this way.
         raise InvalidSchema(
             f"the schema of stream {quoted(name)} has no object `properties`.",
-            "Fix the tap, or add them in between; `{}` is enough.",
+            "Fix the tap, or add it between tap and target; `{}` is enough.",
         )
     return decoded

@@ -160,7 +160,7 @@ class Closing:
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:
         is_known = status.state in STATES
-        what = "was ended before this run closed it" if is_known else "is in a state that is not documented"
+        what = "was ended before this run closed it" if is_known else "is in an undocumented state"
         ended = errors.SessionEnded(
             f"Session {self._staged.id} {what}.",
             temporary=nothing_was_applied(status.state),
@@ -199,7 +199,7 @@ class HeldSession(Closing):
         # A status that was read before is from before a person's confirmation.
         if not self._is_read:
             return f"The state of session {session} is unknown: an earlier `apply` may have closed it."
-        return f"Session {session} was left as it was: no apply request took effect."
+        return f"Session {session} was not changed: no apply request took effect."
 
     def _is_closed(self) -> bool:
         """Whether the session is already closed; if not, it can be closed and its counts are correct."""

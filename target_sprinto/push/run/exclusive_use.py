@@ -43,7 +43,7 @@ class ExclusiveUse:
         if self._was_shared or not self._in_use.acquire(blocking=False):
             self._was_shared = True
             raise ConfigError(
-                "Several threads use one run at the same time; it is not applied, unless it is finishing.",
+                "Several threads use one run at the same time; it is not applied unless it is finishing.",
                 "Begin a run in each thread, or pass the records to one.",
             )
         self._users.append(sys._getframe(1))  # noqa: SLF001 - see above

@@ -166,7 +166,7 @@ def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch
             raise _failed(status)
     if failure is not None:
         log.warning(
-            "The counts of session %s were as sent once it was processed, but could not be read again.",
+            "The counts of session %s were correct once it was processed, but could not be read again.",
             staged.id,
         )
     return equal

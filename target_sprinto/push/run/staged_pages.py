@@ -60,10 +60,12 @@ class StagedPages(StagedSession):
         if landed is None:
             sent = {*accepted, *(name for page in pages for name in page.counts)}
             counted, before = format_difference(counts, accepted, sent)
-            unclear = "do not show whether it arrived: it" if agreed else "did not settle: it last"
+            unclear = (
+                "do not show whether it arrived: they are" if agreed else "did not settle: they were last"
+            )
             raise errors.ResponseLost(
-                f"The response to page {names} was lost, and Sprinto's counts {unclear} counts {counted}, and"
-                f" {before} were accepted before."
+                f"The response to page {names} was lost, and Sprinto's counts {unclear} {counted}; {before}"
+                " were accepted before."
             )
         for index, page in enumerate(pages):
             message = "has arrived" if index in landed else "has not arrived: sending it again"

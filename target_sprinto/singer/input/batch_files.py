@@ -46,7 +46,7 @@ def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iter
         encoding = msgspec.json.decode(message["encoding"], type=_Encoding)
     except msgspec.DecodeError:
         raise BatchNotSupported(
-            f"a BATCH message for stream {quoted(stream)} whose encoding is not JSON Lines, plain or gzip.",
+            f"the encoding of a BATCH message for stream {quoted(stream)} is not JSON Lines, plain or gzip.",
             "Set the tap's `batch_config.encoding` to format `jsonl` and compression `gzip` or `none`.",
         ) from None
     yield from (BatchFile(_path(url), encoding.compression == "gzip", own) for url in files)

@@ -41,7 +41,7 @@ _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
 _OPTIONAL = "Correct it. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."
 _ONE_EXPRESSION = "Write it on one line; or put parentheses around its lines, or `>` instead of `|` in YAML."
 _CONDITION = "Correct it. A comparison has two `=`, as in `status == 'ACTIVE'`."
-_NULL = "`get` returns null where it is missing: correct the name, unless the tap may leave the field out."
+_NULL = "`get` returns null if it is missing: correct the name, unless the tap may leave the field out."
 _PYTHON = {"true": "True", "false": "False", "null": "None", "none": "None"}
 _EXAMPLES = "Correct it: `record['Work Email']` reads a field, `a + ' ' + b` joins two, `'x'` is a constant."
 _OPERATORS = re.compile(r"[|?=<>+*%$!]")

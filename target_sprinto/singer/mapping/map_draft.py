@@ -184,7 +184,7 @@ def _as_date_time(expression: str, shapes: set[str], *, nullable: bool) -> tuple
         midnight = _unless_empty(f"{expression} + 'T00:00:00Z'", expression, nullable=nullable)
         return midnight, "a date becomes midnight UTC"
     if "local time" in shapes:
-        return None, "its times have no time zone, or another format than 2026-01-31T09:00:00Z"
+        return None, "its times have no time zone, or a format other than 2026-01-31T09:00:00Z"
     return expression, "" if shapes == {"date-time"} else "it may not be a date and time"
 
 

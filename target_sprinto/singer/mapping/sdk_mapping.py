@@ -25,7 +25,7 @@ _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
 
 _OPTIONAL = (
-    "A field that may be missing is read by `record.get('x')`; one that may be null by"
+    "Read a field that may be missing with `record.get('x')`, and one that may be null with"
     " `x.upper() if x else None`."
 )
 _NULL = "Guard a value that may be null: `x.upper() if x else None`."
@@ -38,7 +38,7 @@ _HINTS = {
     "FunctionNotDefined": "There is no such function; text has methods, such as `x.upper()`.",
     "IterableTooLong": _TOO_LARGE,
     "KeyError": (
-        "A field that may be missing is read by `record.get('x')`; `config` holds `stream_map_config`."
+        "Read a field that may be missing with `record.get('x')`; `config` holds `stream_map_config`."
     ),
     "NameNotDefined": _OPTIONAL,
     "NumberTooHigh": _TOO_LARGE,
@@ -49,7 +49,7 @@ _BY_TEXT = {
     "NoneType": _OPTIONAL,
     "'fake'": "Faker is not installed, and made-up values are not evidence: map a field, or leave it out.",
     "'encode'": "`md5` and `sha256` take text: `md5(str(x))`.",
-    "JSON serializable": "`json.dumps` does not accept decimals: convert the number by `float(x)` first.",
+    "JSON serializable": "`json.dumps` does not accept decimals: convert the number with `float(x)` first.",
 }
 """By a part of the error's text."""
 
