@@ -278,7 +278,11 @@ def test_a_record_that_fails_its_map_names_field_and_line(
         ("profile.get('pay') * 1.1", "TypeError", "A number with a fraction is a decimal: `float(x) * 1.1`."),
         ("profile.get('pay') + status", "TypeError", "Convert the values to one type: `str(x)`"),
         ("status + 1.5", "TypeError", "Convert the values to one type: `str(x)`"),
-        ("profile.get('nothing') + 'x'", "TypeError", "one that may be null with `x.upper() if x else None`."),
+        (
+            "profile.get('nothing') + 'x'",
+            "TypeError",
+            "one that may be null with `x.upper() if x else None`.",
+        ),
         ("datetime.now().isoformat()", "'now' is missing", "Write `datetime.datetime.now`: "),
         ("datetime.strptime(status, '%Y')", "'strptime' is missing", "Write `datetime.datetime.strptime`: "),
         ("status.strptime", "'strptime' is missing", "Read a field that may be missing with"),

@@ -84,7 +84,7 @@ class _FailedSession:
                 return False
             status = interruptibly(lambda: staged.client.session_status(session_id, policy), staged.check)
         except errors.ApiError as failure:
-            # Sprinto may no longer know an old session.
+            # Sprinto may no longer know about an old session.
             if self._id is None or not isinstance(failure, errors.NotFound):
                 log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
             self._id = None

@@ -9,12 +9,7 @@ from dataclasses import dataclass, field
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.in_doubt import committed_pages
-from target_sprinto.push.protocol.lifecycle import (
-    Comparison,
-    OnCountMismatch,
-    compare_counts,
-    session_ended,
-)
+from target_sprinto.push.protocol.lifecycle import Comparison, OnCountMismatch, compare_counts, session_ended
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession

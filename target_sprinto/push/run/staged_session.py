@@ -18,12 +18,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import recent_events
 from target_sprinto.push.api_calls import ApiClient, Call, RetryPolicy
 from target_sprinto.push.protocol.activity_log import is_latest, moves_with_each_look, newest_time
-from target_sprinto.push.protocol.lifecycle import (
-    Comparison,
-    OnCountMismatch,
-    compare_counts,
-    session_ended,
-)
+from target_sprinto.push.protocol.lifecycle import Comparison, OnCountMismatch, compare_counts, session_ended
 from target_sprinto.push.protocol.responses import STATUS, SessionStatus
 from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_left
 from target_sprinto.push.text import format_difference

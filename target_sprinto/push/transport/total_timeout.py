@@ -214,7 +214,7 @@ class _FinalResponse(HTTPResponse):
         self.msg.set_payload("")
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client skips only 100, and takes any other 1xx (103 Early Hints) for the final response.
+        # http.client skips only 100, and mistakes any other 1xx (103 Early Hints) for the final response.
         for _ in range(_MAX_INFORMATIONAL + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc] # private in http.client
             if status // 100 != 1 or status == HTTPStatus.SWITCHING_PROTOCOLS:

@@ -138,7 +138,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         try:
             yield from lines
         except Exception as failure:
-            # Any other source is the caller's, and so is its error: those of `requests` are OSErrors.
+            # The error of any other source is the caller's own: those of `requests` are OSErrors.
             is_file = hasattr(source, "read")
             if is_file and isinstance(failure, UnicodeError):
                 raise invalid_line("the line is not UTF-8.", self.line + 1) from None

@@ -111,7 +111,7 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
 
 
 def require_known_names(
-    rule: MapRule, stream: str, fields: Mapping[str, Any], functions: Iterable[str]
+    rule: MapRule, stream: str, fields: Mapping[str, Any], functions: Collection[str]
 ) -> None:
     """Raise MapFailed if the rule names a field that the stream's schema lacks.
 
@@ -120,7 +120,6 @@ def require_known_names(
     """
     if not fields:
         return
-    functions = list(functions)
     for target, name in rule.unknown_names(fields, functions):
         if name in called_names(rule.expressions[target]):
             raise _failure(

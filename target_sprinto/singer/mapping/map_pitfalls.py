@@ -79,7 +79,7 @@ def _is_never_decimal(node: ast.expr, fields: Mapping[str, Any]) -> bool:
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
-    """The expressions that an expression's value, or its items, are made of or chosen from."""
+    """The parts from which an expression's value, or its items, are computed or chosen."""
     match node:
         case ast.UnaryOp(_, operand):
             return [operand]
