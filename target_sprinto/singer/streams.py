@@ -200,7 +200,7 @@ class Streams(dict[str, Stream]):
                 require_entity(sink.entity, tap_stream, rule, fields, sent, keys or ())
             except MapFailed as failure:
                 if rule.name is None and (named := self._target.stream_maps.keys() - {"__else__"}):
-                    nearest = nearest_first(tap_stream, named, most=3)
+                    nearest = nearest_first(tap_stream, named, limit=3)
                     failure.advise(f"No `stream_maps` entry is for this stream{nearest}: add or correct it.")
                 raise
         return Route(stream_map, rule, sink, list(fields))

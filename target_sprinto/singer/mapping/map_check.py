@@ -97,7 +97,7 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
         if "__key_properties__" in rule.options:
             raise MapFailed(
                 f"`__key_properties__` of stream {quoted(stream)} names {quoted(key)}, which its map does"
-                f" not make{nearest_first(key, outputs, most=3)}.",
+                f" not make{nearest_first(key, outputs, limit=3)}.",
                 "Name the target fields that identify an entity.",
             )
         made = [target for target, expression in rule.fields.items() if expression == key]
@@ -125,7 +125,7 @@ def require_known_names(
             raise _failure(
                 stream,
                 f"calls {quoted(name)} for {_place(target)}, and there is no such"
-                f" function{nearest_first(name, functions, most=len(functions))}.",
+                f" function{nearest_first(name, functions, limit=len(functions))}.",
                 "Use one of those, or a method of text such as `x.upper()`; or compute it at the tap.",
             )
         raise _no_such_field(
@@ -140,7 +140,7 @@ def require_known_names(
             raise _failure(
                 stream,
                 f"removes field {quoted(name)}, and the stream's schema has no such"
-                f" field{nearest_first(name, fields, most=3)}.",
+                f" field{nearest_first(name, fields, limit=3)}.",
                 "Correct the name, so that no other field is sent unintentionally; or remove the rule.",
             )
 
@@ -204,7 +204,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         if field not in entity.fields and (entity.closed or (rules.get(field) and entity.names_all)):
             raise MapFailed(
                 f"stream {quoted(stream)} sends field {quoted(field)}, and entity type {name} has no"
-                f" such field (`entity_schemas`){nearest_first(field, entity.fields, most=3)}.",
+                f" such field (`entity_schemas`){nearest_first(field, entity.fields, limit=3)}.",
                 'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
             )
         source = rules.get(field) or field
@@ -219,7 +219,7 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         if field not in sent and (fields or rule.name is not None):
             raise MapFailed(
                 f"stream {quoted(stream)} does not send field {quoted(field)}, which entity type {name}"
-                f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, most=3)}.",
+                f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, limit=3)}.",
                 f'Map it in `stream_maps`: {{{in_json(stream)}: {{{in_json(field)}: "…"}}}}.',
             )
     # The order of an entity's records is kept by its key properties. A stream may have none.
@@ -260,7 +260,7 @@ def _no_such_field(stream: str, target: str, name: str, known: Iterable[str], hi
     return _failure(
         stream,
         f"reads {quoted(name)} for {_place(target)}, and the stream's schema has no such"
-        f" field{nearest_first(name, known, most=3)}.",
+        f" field{nearest_first(name, known, limit=3)}.",
         hint,
     )
 

@@ -178,8 +178,9 @@ def _described(error: ValidationError) -> str:
     name = ".".join(str(part) for part in error.absolute_path)
     rule, wanted = error.validator, cast("Any", error.validator_value)
     if rule == "required":
-        # The message names the missing key, and nothing else.
-        return f"`{error.message.split(chr(39))[1]}` is missing"
+        # The message quotes the missing key, and nothing else.
+        _, missing, *_ = error.message.split("'")
+        return f"`{missing}` is missing"
     if rule == "enum":
         return f"`{name}` must be one of {', '.join(map(str, wanted))}"
     if rule == "type":
