@@ -44,7 +44,7 @@ def run(command: Callable[[], object]) -> NoReturn:
     writer = BackgroundWriter(2)
     encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
     stderr = sys.stderr = io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)
-    # Raises for a stdout whose descriptor was replaced.
+    # `reconfigure` raises if the descriptor of stdout was replaced.
     if isinstance(sys.stdout, io.TextIOWrapper):
         with suppress(OSError):
             sys.stdout.reconfigure(errors="backslashreplace")

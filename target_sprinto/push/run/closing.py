@@ -53,11 +53,10 @@ class Closing:
     def apply(self) -> SessionStatus | None:
         """Close with `apply`; return once it has taken effect, as far as Sprinto's status shows.
 
-        Returns the response, or None if only the status showed it.
-
-        Call it directly after `reconcile`, whose last status check also counts for the first attempt; before
-        each later one the status is read again. `moved` is called with APPLYING before an attempt, and with
-        OPEN if every attempt so far was definitely not performed.
+        Returns the response, or None if only the status showed it. Call it directly after `reconcile`, whose
+        last status check also counts for the first attempt; before each later one the status is read again.
+        `moved` is called with APPLYING before an attempt, and with OPEN if every attempt so far was
+        definitely not performed.
         """
         self._staged.interrupted()
         try:

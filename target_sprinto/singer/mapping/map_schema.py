@@ -47,7 +47,7 @@ def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any
         case ast.Name("record"):
             return as_mapped
     if _is_text(node):
-        # Not the other rules of the field, whose value it replaces.
+        # Without the other rules of the field: its value is replaced.
         return _TEXT
     found = read_at(node, fields)
     return _or_null(found) if isinstance(found, dict) else {}
