@@ -67,12 +67,7 @@ class InvalidRecord(InputError, code="invalid-record"):
     """
 
     def __init__(
-        self,
-        message: str,
-        hint: str = "",
-        *,
-        field: str | None = None,
-        issue: str | None = None,
+        self, message: str, hint: str = "", *, field: str | None = None, issue: str | None = None
     ) -> None:
         super().__init__(message, hint)
         self.field = field

@@ -77,10 +77,7 @@ class SprintoTarget(ConfiguredTarget):
             by_command=signals is not None,
         )
         super().__init__(
-            self.reader,
-            config=config,
-            parse_env_config=parse_env_config,
-            validate_config=validate_config,
+            self.reader, config=config, parse_env_config=parse_env_config, validate_config=validate_config
         )
         settings, run_uuid = self.settings, str(uuid.uuid4())
         self.reader.longest_silence = settings.input_timeout_seconds

@@ -161,8 +161,7 @@ class Closing:
         is_known = status.state in STATES
         what = "was ended before this run closed it" if is_known else "is in an undocumented state"
         ended = errors.SessionEnded(
-            f"Session {self._staged.id} {what}.",
-            temporary=nothing_was_applied(status.state),
+            f"Session {self._staged.id} {what}.", temporary=nothing_was_applied(status.state)
         )
         if not (status.state == "expired" and self._in_doubt):
             # A close in doubt may still apply an expired session.
