@@ -31,12 +31,12 @@ def examples(*lines: str) -> str:
 
 
 def colours() -> bool | None:
-    """Whether click colours: False, or None if the terminal decides (see https://no-color.org)."""
+    """Whether click uses colours: False, or None if the terminal decides (see https://no-color.org)."""
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
-def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], None]) -> Any:  # noqa: ANN401 - what `run` returns
-    """Call `run`. Give an error to `say`, which writes one line, and exit with the documented code."""
+def exit_with_one_line(run: Callable[[], Any], report: Callable[[SprintoError], None]) -> Any:  # noqa: ANN401 - what `run` returns
+    """Call `run`. Pass an error to `report`, which writes one line, and exit with the documented code."""
     with process_signals as signals:
         try:
             _require_start()
@@ -45,7 +45,7 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], Non
             error = OutputNotWritten(problem) if problem.errno in _WRITING_FAILED else explained(problem)
         except Exception as bug:  # noqa: BLE001 - reported as a bug, without its text
             error = explained(bug)
-        say(error)
+        report(error)
         if isinstance(error, StateNotWritten | OutputNotWritten) and sys.stdout is not None:
             # The interpreter would write to the broken stdout again as it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -53,7 +53,7 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], Non
 
 
 def interrupted_early(interrupted: Interrupted) -> Interrupted:
-    """Add to the line of an early signal that no session was opened."""
+    """Add to the error of an early signal that no session was opened."""
     interrupted.session_outcome = "No session was opened."
     return interrupted
 
@@ -71,7 +71,7 @@ def _require_start() -> None:
 
 
 class _PrintableRecord(logging.LogRecord):
-    """A name in a log line, such as a stream's, cannot forge another line or control a terminal."""
+    """Keeps a name in a log line, such as a stream's, from forging another line or controlling a terminal."""
 
     def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - logging's own
         # The SDK names a logger after each stream.

@@ -39,7 +39,7 @@ class SettingsError(ConfigError, sdk.ConfigValidationError):
 class InputError(SprintoError, code="input"):
     """Invalid input, found in input line `line`, counted from 1.
 
-    `batch_place` says where in a batch file, if that line is a BATCH message.
+    `batch_place` is the position in a batch file, if that line is a BATCH message.
     """
 
     def __init__(self, message: str, hint: str = "", *, line: int | None = None) -> None:
@@ -67,12 +67,7 @@ class InvalidRecord(InputError, code="invalid-record"):
     """
 
     def __init__(
-        self,
-        message: str,
-        hint: str = "",
-        *,
-        field: str | None = None,
-        issue: str | None = None,
+        self, message: str, hint: str = "", *, field: str | None = None, issue: str | None = None
     ) -> None:
         super().__init__(message, hint)
         self.field = field
@@ -206,12 +201,14 @@ def explained(problem: Exception) -> SprintoError:
     if isinstance(problem, SprintoError):
         return problem
     if isinstance(problem, MemoryError):
-        return ResourcesExhausted("Memory ran out.", "Give the process more of it, or send smaller records.")
+        return ResourcesExhausted("Memory ran out.", "Give the process more memory, or send smaller records.")
     if isinstance(problem, RuntimeError) and "start new thread" in str(problem):
         # From another library.
         return ResourcesExhausted(*NO_THREAD)
     if isinstance(problem, OSError) and problem.errno in {errno.EMFILE, errno.ENFILE}:
-        return ResourcesExhausted("No more files can be opened.", "Raise the limit for them (ulimit -n).")
+        return ResourcesExhausted(
+            "No more files can be opened.", "Raise the limit of open files (ulimit -n)."
+        )
     return InternalError(problem)
 
 

@@ -1,4 +1,4 @@
-"""Files that only their owner can read, because they hold records or STATE; complete writes."""
+"""Files that only their owner can read, because they hold records or STATE; writes are complete or undone."""
 
 from __future__ import annotations
 
@@ -63,10 +63,7 @@ def create(path: Path) -> int:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Create a new file with this content, and return once it is on disk.
-
-    Raises OSError, and leaves no new file then.
-    """
+    """Create a file with this content, and return once it is on disk. Raises OSError, leaving no file."""
     descriptor = create(path)
     try:
         _fill(descriptor, [content])
@@ -90,7 +87,7 @@ def replace(path: Path, content: Iterable[bytes]) -> None:
 
 
 def try_replace(path: Path) -> None:
-    """Raise the OSError that `replace` would raise before it writes, such as of a name that is too long."""
+    """Raise the OSError that `replace` would raise before it writes, as for a name that is too long."""
     descriptor, fresh = _fresh(path)
     os.close(descriptor)
     Path(fresh).unlink()

@@ -34,8 +34,8 @@ _MIN_DRAIN_SECONDS = 0.2
 def run(command: Callable[[], object]) -> NoReturn:
     """Run a command and end the process with its exit code.
 
-    Signals are noted until the process is gone. At shutdown, the interpreter would restore handlers that end
-    the process, and the exit code of an applied run would be lost.
+    Signals are noted until the process is gone. The interpreter's own shutdown would restore handlers that
+    end the process, and the exit code of an applied run would be lost.
     """
     if sys.platform == "win32":
         sys.exit("Windows is not supported: run this on Linux or macOS, or in WSL. Nothing was sent.")
@@ -44,7 +44,7 @@ def run(command: Callable[[], object]) -> NoReturn:
     writer = BackgroundWriter(2)
     encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
     stderr = sys.stderr = io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)
-    # Raises for a stdout whose descriptor was replaced.
+    # `reconfigure` raises if the descriptor of stdout was replaced.
     if isinstance(sys.stdout, io.TextIOWrapper):
         with suppress(OSError):
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -55,7 +55,7 @@ def run(command: Callable[[], object]) -> NoReturn:
     except SystemExit as leaving:
         code = leaving.code
     except ImportError as broken:
-        code = f"{broken}. The installation is broken: install target-sprinto in an environment of its own."
+        code = f"{broken}. The installation is broken: install target-sprinto in a separate environment."
     except BaseException:  # noqa: BLE001 - Python itself would write it after stderr is gone
         traceback.print_exc()
         code = 1
@@ -139,7 +139,7 @@ class BackgroundWriter(io.FileIO):
                 chunk, self._busy = self._take(), True
                 dropped, self._dropped_lines = self._dropped_lines, 0
             if dropped:
-                self._write(b"(%d lines were not shown: stderr took no more.)\n" % dropped)
+                self._write(b"(%d lines were not shown: stderr was blocked.)\n" % dropped)
             self._write(chunk)
             with self._changed:
                 self._busy = False

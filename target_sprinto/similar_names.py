@@ -12,7 +12,7 @@ _ROOM = 80
 
 
 def within_one_edit(first: str, second: str) -> bool:
-    """Whether one insertion, deletion, substitution or transposition of neighbours makes one the other."""
+    """Whether one insertion, deletion, substitution or swap of neighbours turns one into the other."""
     if first == second:
         return True
     short, long = sorted((first, second), key=len)
@@ -41,11 +41,11 @@ def nearest_first(
     known: Iterable[str],
     show: Callable[[str], str] = lambda name: f"'{short(name)}'",
     *,
-    most: int = _SHOWN,
+    limit: int = _SHOWN,
 ) -> str:
-    """A part of a sentence that lists the known names, the nearest first, as many as fit."""
+    """A clause that lists the known names, the nearest first, as many as fit; empty if there are none."""
     names = by_nearness(name, known)
-    parts = fitting([show(one) for one in names[:most]], _ROOM, ", ")
+    parts = fitting([show(one) for one in names[:limit]], _ROOM, ", ")
     more = f" and {len(names) - len(parts)} more" if len(names) > len(parts) else ""
     return f" (nearest first: {', '.join(parts)}{more})" if names else ""
 

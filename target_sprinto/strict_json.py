@@ -51,7 +51,7 @@ def decode(text: str, what: str, wanted: str = "JSON") -> Any:  # noqa: ANN401 -
 
 
 def exact(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """The value with its fractions as `decode` would make them, for a program's own objects."""
+    """The value with each float as the Decimal that `decode` would return, for objects made in Python."""
     if isinstance(value, dict):
         return {name: exact(part) for name, part in value.items()}
     if isinstance(value, list):

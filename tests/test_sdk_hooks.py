@@ -150,5 +150,5 @@ def test_the_sdk_creates_our_sinks_in_get_sink() -> None:
     assert second is not first
     assert target._sinks_to_clear == [first]
     assert target._sinks_active["people"] is second
-    assert target._ending.sinks is target._sinks_active, "it is replaced now: see target_base.py"
+    assert target._run_end.sinks is target._sinks_active, "it is replaced now: see target.py"
     assert second.original_schema["properties"] == {"b": {"type": "string"}}

@@ -32,8 +32,10 @@ def _length(_context: click.Context, _option: click.Parameter, value: str | None
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    found = parse_time(value if "T" in (value or "T") else f"{value}T00:00:00Z")
-    if value is not None and found is None:
+    if value is None:
+        return None
+    found = parse_time(value if "T" in value else f"{value}T00:00:00Z")
+    if found is None:
         raise click.BadParameter("Use a day (2026-11-01) or a time (2026-11-01T09:00:00Z).")
     return found
 
@@ -65,7 +67,7 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     callback=_length,
     default="26h",
     metavar="LENGTH",
-    help="A longer time than this without an applied run is a gap; nightly runs are not exactly 24 h apart.",
+    help="A gap is a longer time than this without an applied run; nightly runs are not exactly 24 h apart.",
 )
 @click.option(
     "--format",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from target_sprinto.cli.options import command, config_option, configured, json_option, path_option
-from target_sprinto.probe.examples import MOST, read_examples
+from target_sprinto.probe.examples import MAX_ENTITY_TYPES, read_examples
 from target_sprinto.probe.questions import probe as run_probe
 from target_sprinto.probe.report import render_json, render_table
 from target_sprinto.push.api_calls import RetryPolicy
@@ -56,7 +56,7 @@ def probe(
     if (
         len(examples) != len(entity_types)
         or len(set(entity_types)) != len(entity_types)
-        or len(examples) > MOST
+        or len(examples) > MAX_ENTITY_TYPES
     ):
         raise click.UsageError(
             "Name one or two different entity types, each with an example:"

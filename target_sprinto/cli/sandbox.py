@@ -210,7 +210,7 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
         temporary = tempfile.TemporaryDirectory()
     except FileNotFoundError:
         raise ConfigError(
-            "The demo needs a folder for temporary files, and can write to none of the usual ones.",
+            "The demo needs a folder for temporary files, but cannot write to any of the usual ones.",
             "Set TMPDIR to a folder that it can write to.",
         ) from None
     with temporary as folder:

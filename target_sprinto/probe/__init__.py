@@ -2,6 +2,6 @@
 
     examples ─▶ questions ─▶ evidence ─▶ report
 
-`questions.py` asks the questions in order, `session.py` is the one session that it asks: only these two do
-I/O. `about_pages.py`, `about_rejections.py` and `about_sessions.py` draw conclusions from the responses.
+`questions.py` sends the requests in order, in the one session of `session.py`; only these two do I/O.
+`about_pages.py`, `about_rejections.py` and `about_sessions.py` draw conclusions from the responses.
 """

@@ -1,7 +1,4 @@
-"""The raw observations of a probe. Pure.
-
-A field is empty if the probe did not get that far.
-"""
+"""The raw observations of a probe. Pure. A field is empty if the probe did not get that far."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import msgspec
 from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.protocol.pages import MAX_BYTES, Item, Page
 
-MOST = 2
+MAX_ENTITY_TYPES = 2
 """The maximum number of entity types: two show everything that a probe can show."""
 
 VALID_BEFORE = 4

@@ -35,7 +35,7 @@ def probe(
     retry_policy: RetryPolicy,
     interrupted: InterruptCheck,
 ) -> tuple[Evidence, SprintoError | None]:
-    """Ask everything in one session, and discard it, whatever happens; the error is what ended it early."""
+    """Ask everything in one session, which is always discarded. The error is the one that ended it early."""
     session = ProbedSession(client, reference_prefix, retry_policy, interrupted)
     questions = _Questions(client, session, sorted(examples))
     evidence = questions.evidence

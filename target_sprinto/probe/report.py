@@ -1,8 +1,8 @@
 """A probe's report: one finding for each point that the documentation leaves open, as a table or JSON. Pure.
 
 A point has the name and the values of the sandbox's reading of it, if there is one. A finding without a value
-gives a reason. No finding quotes a value of a record. The findings lead to suggested settings, and to remarks
-on what no setting fixes.
+gives a reason. No finding quotes a value of a record. The report also suggests settings, and has remarks on
+what no setting can fix.
 """
 
 from __future__ import annotations

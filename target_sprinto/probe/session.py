@@ -112,8 +112,8 @@ class ProbedSession:
     def discard(self) -> list[DiscardResult]:
         """Discard every session that was opened, or may have been.
 
-        Takes no longer than the contract allows a run after an error, or after a signal. Errors on the way
-        are not raised: they become part of the outcome.
+        Takes no longer than a run may take to end after an error, or after a signal. Errors meanwhile are not
+        raised: they become part of the outcome.
         """
         self._retry_policy.cancelled.set()
         timings = self._client.timings

@@ -1,7 +1,4 @@
-"""Reads the activity log page by page, with limits in case the log does not end.
-
-It shows the integration's active session, too.
-"""
+"""Reads the activity log page by page, within limits in case it does not end; finds the active session."""
 
 from __future__ import annotations
 
@@ -33,7 +30,6 @@ _SINCE_TOLERANCE = timedelta(minutes=2)
 _RECENT = timedelta(hours=2)
 """Read first, because two days may have more events than can be read in time."""
 
-
 _MAX_LOOK_BACK = timedelta(days=30)
 """How far the log is read back for an expired session that is to be applied."""
 
@@ -41,10 +37,10 @@ _MAX_LOOK_BACK = timedelta(days=30)
 def recent_events(
     client: ApiClient, retry_policy: RetryPolicy, check: InterruptCheck, since: datetime | None = None
 ) -> list[dict[str, Any]]:
-    """The events as far back as a session may still matter, or `since` an earlier time, within a limit.
+    """The events of the last `LOOK_BACK`, or since `since` if that is earlier, but not beyond a limit.
 
-    `check` may raise to end the wait.
-    All pages are accepted, so a rate limit must not throw the run away: reading may take as long as retries.
+    `check` may raise to end the wait. Reading may take as long as retries: all pages are accepted by now,
+    and a rate limit must not discard the run.
     """
     seconds = max(retry_policy.retry_seconds, client.timings.log_read_timeout)
     age = LOOK_BACK

@@ -160,7 +160,7 @@ class ApiClient:
         return session
 
     def opened(self, session_id: str) -> None:
-        """Note that this run opened the session: replicas may not know it for a while."""
+        """Note that this run opened the session: replicas may not know about it for a while."""
         self._recently_opened[session_id] = self._requested_at[session_id] = time.monotonic()
         self._still_empty.add(session_id)
 

@@ -16,7 +16,6 @@ REGIONS = {
 }
 """Base URL by region (Sprinto: Custom Integrations)."""
 
-
 _KEYS = frozenset({"api_key", "api_key_file"})
 _LONGEST_KEY = 4096
 """In characters: servers commonly limit headers to 8 KiB. Other texts: LONGEST_NAME."""

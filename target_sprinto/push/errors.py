@@ -1,4 +1,4 @@
-"""Errors that can end a run. `docs/reference/errors.md` is made of their docstrings.
+"""Errors that can end a run. `docs/reference/errors.md` is generated from their docstrings.
 
 The Singer side adds its own errors in `target_sprinto/errors.py`.
 """
@@ -119,7 +119,7 @@ class NotFound(ApiError, code="not-found"):
 
 
 class NotVisible(NotFound):
-    """404 on a session that this run has just opened: a replica may not know it yet."""
+    """404 on a session that this run has just opened: a replica may not know about it yet."""
 
 
 class Conflict(ApiError, code="conflict"):

@@ -115,12 +115,12 @@ def format_counts(
     names are shown.
     """
     named = {name: count for name, count in counts.items() if sent is None or name in sent}
-    message = [f"{count} {short(name, 30)}" for name, count in sorted(named.items()) if count or with_zeros]
-    if (more := len(message) - limit) > 0:
-        message[limit:] = [f"{more} more types"]
+    parts = [f"{count} {short(name, 30)}" for name, count in sorted(named.items()) if count or with_zeros]
+    if (more := len(parts) - limit) > 0:
+        parts[limit:] = [f"{more} more types"]
     if others := sum(counts.values()) - sum(named.values()):
-        message.append(f"{others} of types that were not sent")
-    return ", ".join(message) or "nothing"
+        parts.append(f"{others} of types that were not sent")
+    return ", ".join(parts) or "nothing"
 
 
 def format_difference(

@@ -103,14 +103,15 @@ def last_of(folder: Path, pipeline: Pipeline) -> tuple[int, str | None]:
 
     Raises the OSErrors of `newest_first`.
     """
-    for head, path in newest_first(folder, pipeline)[:1]:
-        digest = hashlib.sha256()
-        with path.open("rb") as opened:
-            # In parts: it may be large.
-            while part := opened.read(1_000_000):
-                digest.update(part)
-        return head.number or 0, digest.hexdigest()
-    return 0, None
+    if not (receipts := newest_first(folder, pipeline)):
+        return 0, None
+    head, path = receipts[0]
+    digest = hashlib.sha256()
+    with path.open("rb") as opened:
+        # In parts: it may be large.
+        while part := opened.read(1_000_000):
+            digest.update(part)
+    return head.number or 0, digest.hexdigest()
 
 
 def receipt_files(folder: Path) -> Iterator[Path]:

@@ -223,8 +223,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
         bool, _about("Whether Sprinto's response is kept in a file in the rejects folder.")
     ]
     events: Annotated[
-        list[Event] | None,
-        _about("Sprinto's events of the session; null if the log could not be read."),
+        list[Event] | None, _about("Sprinto's events of the session; null if the log could not be read.")
     ]
     state_went_to: Annotated[
         Literal["stdout", "stderr", "receipt", "nowhere"],
@@ -232,8 +231,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
     ]
     state: Annotated[msgspec.Raw, _about("The STATE of a run that holds its session, else null.")]
     checksum: Annotated[
-        Sha256,
-        _about("SHA-256 of all bytes of the file before the comma that precedes this field."),
+        Sha256, _about("SHA-256 of all bytes of the file before the comma that precedes this field.")
     ]
 
     @property

@@ -140,7 +140,7 @@ def _may_be_receipt(path: Path) -> bool:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a file exists; also if that may not be known, such as in a folder that may not be entered."""
+    """Whether a file exists, or may exist, such as in a folder that may not be entered."""
     try:
         return path.exists()
     except OSError:

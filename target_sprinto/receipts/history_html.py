@@ -20,7 +20,7 @@ def render(
     integrity: str,
     problems: Sequence[str],
 ) -> bytes:
-    """The report's bytes. `period` is its begin, its end and the longest time between two applied runs.
+    """The report's bytes. `period` is its start, its end, and the longest time between two applied runs.
 
     `integrity` is a sentence about the check of signatures; `problems` are those of the receipts.
     """

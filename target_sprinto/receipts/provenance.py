@@ -24,7 +24,7 @@ _NAME = re.compile(r"[\w .:/@+-]{1,200}")
 def provenance_of(given: Mapping[str, str]) -> Provenance:
     """The setting `provenance`, the known environment variables, this machine and its user."""
     try:
-        # Not `getpass.getuser`, which believes the environment.
+        # Not `getpass.getuser`, which trusts the environment.
         user = _name(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         # A container may run under a user id that has no name.

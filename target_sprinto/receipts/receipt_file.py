@@ -96,7 +96,7 @@ class ReceiptFile:
                 path = self._other
                 private_files.write_new(path, content)
             try:
-                # The end replaces it: better to fail now.
+                # The file is replaced when the run ends: if that is not possible, fail now.
                 private_files.replace(path, [content])
                 if self._key:
                     private_files.try_replace(signing.envelope_path(path))
@@ -117,8 +117,8 @@ class ReceiptFile:
     def last_applied(self, entity_types: Collection[str]) -> dict[str, Applied]:
         """By entity type, the last run of this pipeline that applied any records of it.
 
-        Receipts that contradict themselves do not count; if this run signs, nor do those not signed with the
-        same key. Raises ReceiptKeyUnusable, or ReceiptNotWritten if a receipt cannot be read.
+        Ignores receipts that contradict themselves and, if this run signs, those not signed with its key.
+        Raises ReceiptKeyUnusable, or ReceiptNotWritten if a receipt cannot be read.
         """
         folder, found = self._requested.parent, dict[str, Applied]()
         try:
@@ -179,7 +179,7 @@ def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
 
 def _not_readable(folder: Path, problem: OSError) -> ReceiptNotWritten:
     found = Path(str(problem.filename or folder))
-    what = "the folder of the receipts" if found == folder else "maybe the receipt of the previous run"
+    what = "the folder of the receipts" if found == folder else "possibly the receipt of the previous run"
     return ReceiptNotWritten(
         f"{short(str(found), _LONGEST_PATH)}, {what}, cannot be read ({private_files.reason(problem)}).",
         "Make it readable, or move it.",

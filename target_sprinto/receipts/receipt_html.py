@@ -137,8 +137,8 @@ def _explain(receipt: Receipt) -> str:
             if unknown
             else "No session was opened."
         )
-    # A close that was definitely not performed is followed by a discard; one in doubt may apply even from
-    # `expired`.
+    # After a close that was definitely not performed, the session is discarded; one in doubt may still apply,
+    # even from `expired`.
     may_be_applied = "applying" in phases and "discarding" not in phases
     if session.state in _ENDS and not (session.state == "expired" and may_be_applied):
         return _ENDS[session.state]

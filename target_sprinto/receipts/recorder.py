@@ -141,13 +141,13 @@ class ReceiptRecorder(RunObserver):
 
     def before_hold(self) -> None:
         """Write the receipt, the only place that keeps the STATE. Raises ReceiptNotWritten, Interrupted."""
-        ending = RecordedOutcome("held", state_went_to="nowhere" if self.state() is None else "receipt")
+        recorded = RecordedOutcome("held", state_went_to="nowhere" if self.state() is None else "receipt")
         events = self._events(Deadline(_EVENTS_SECONDS, self.interrupted))
 
         def held() -> receipt.Receipt:
             # Waiting for the folder's lock may have taken seconds.
             self.interrupted()
-            made = self._receipt(ending, events)
+            made = self._receipt(recorded, events)
             if wrong := contradiction(made, "The receipt"):
                 raise ReceiptNotWritten(wrong.message, "Was this machine's clock set back? Run again.")
             return made
@@ -157,14 +157,14 @@ class ReceiptRecorder(RunObserver):
 
     # The end
 
-    def end(self, ending: RecordedOutcome, deadline: Deadline) -> None:
+    def end(self, recorded: RecordedOutcome, deadline: Deadline) -> None:
         """Write the receipt of a run that has ended. A failure is logged, and does not change the outcome."""
         if self.file.path is None or self._written:
             return
         self._written = True
         try:
             events = self._events(Deadline(min(_EVENTS_SECONDS, deadline.remaining())))
-            made = self._receipt(ending, events)
+            made = self._receipt(recorded, events)
             if wrong := contradiction(made, f"The receipt {self.file.path}"):
                 log.warning("%s Was this machine's clock set back?", wrong.message)
             self.file.write(lambda: made, min(LOCK_SECONDS, deadline.remaining()))
@@ -173,17 +173,17 @@ class ReceiptRecorder(RunObserver):
         except Exception as bug:  # noqa: BLE001 - a receipt must not change a run's outcome
             log.warning("The receipt %s could not be written. %s", self.file.path, InternalError(bug))
 
-    def _receipt(self, ending: RecordedOutcome, events: list[receipt.Event] | None) -> receipt.Receipt:
-        info, failure = self.info, ending.failure
-        held = self.state() if ending.state_went_to == "receipt" else None
+    def _receipt(self, recorded: RecordedOutcome, events: list[receipt.Event] | None) -> receipt.Receipt:
+        info, failure = self.info, recorded.failure
+        held = self.state() if recorded.state_went_to == "receipt" else None
         with self._lock:
             # The response to an abandoned page may still arrive while the pages are written.
-            self._closed = ending.outcome != "unfinished"
+            self._closed = recorded.outcome != "unfinished"
             entity_types = self._entity_types()
         return receipt.Receipt(
             format=receipt.FORMAT,
-            outcome=ending.outcome,
-            exit_code=ending.exit_code,
+            outcome=recorded.outcome,
+            exit_code=recorded.exit_code,
             error=failure.code if failure is not None else None,
             error_message=printable(failure.message)[:_LONGEST_MESSAGE] if failure is not None else None,
             error_line=failure.line if isinstance(failure, InputError) else None,
@@ -191,7 +191,7 @@ class ReceiptRecorder(RunObserver):
             run=self.run_uuid,
             reference=client_reference_id(info.client_reference_prefix, self.run_uuid, info.finish),
             started_at=iso(self._started_at),
-            ended_at=None if ending.outcome == "unfinished" else iso(_now()),
+            ended_at=None if recorded.outcome == "unfinished" else iso(_now()),
             number=None,
             previous=None,
             signed_by=None,
@@ -201,7 +201,7 @@ class ReceiptRecorder(RunObserver):
             finish=info.finish.value,
             settings_sha256=info.fingerprint,
             session=self._session_account(),
-            input_sha256=self.input_sha256() if ending.outcome in receipt.COMPLETE else None,
+            input_sha256=self.input_sha256() if recorded.outcome in receipt.COMPLETE else None,
             input_lines=self.input_lines(),
             final_state_required=self.final_state_required(),
             provenance=self._provenance,
@@ -212,9 +212,9 @@ class ReceiptRecorder(RunObserver):
             entity_types=entity_types,
             pages=self._pages or [],
             rejects=self.rejects(),
-            response_kept=ending.response_kept,
+            response_kept=recorded.response_kept,
             events=events,
-            state_went_to=ending.state_went_to,
+            state_went_to=recorded.state_went_to,
             state=msgspec.Raw(held if held is not None else b"null"),
             checksum=receipt.NO_CHECKSUM,
         )
@@ -245,7 +245,7 @@ class ReceiptRecorder(RunObserver):
         except SprintoError:
             own = others = None
         else:
-            # Other names may be anything, so their records are only counted.
+            # Other names may be any text, so their records are only counted.
             own = {name: count for name, count in counts.items() if name in self._sources}
             others = count_of(sum(counts.values()) - sum(own.values()))
         return receipt.Session(

@@ -18,7 +18,7 @@ from target_sprinto.receipts.run_info import unsent
 
 
 class Matched(SprintoError):
-    """Ends the reading: all pages that a failed run made are the same; the rest of the input was not sent."""
+    """Stops reading: all pages that a failed run made are the same; the rest of the input was not sent."""
 
 
 class ReceiptVerifier(OfflineRun):
@@ -35,7 +35,7 @@ class ReceiptVerifier(OfflineRun):
         self._made = 0
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        """Take one record. Raises ReceiptDiffers with the first page that differs, or Matched."""
+        """Add one record. Raises ReceiptDiffers for the first page that differs, or Matched."""
         super().add_valid(entity_type, body, origin, key)
         pages = self._receipt.pages
         size = pages[self._made].entities if self._made < len(pages) else 1
@@ -97,7 +97,7 @@ class ReceiptVerifier(OfflineRun):
             raise Matched("All pages that the run made are the same.")
 
     def _compare_entities(self) -> None:
-        """Called once all pages are the same: a difference here means that the receipt contradicts itself."""
+        """Compare once all pages are the same: a difference means that the receipt contradicts itself."""
         sha256, counts = self._digests.hexdigests(), self._digests.counts
         here = [(name, counts[name], sha256[name]) for name in sha256]
         there = [(one.entity_type, one.entities, one.sha256) for one in self._receipt.entity_types]

@@ -1,7 +1,4 @@
-"""The options of a sandbox.
-
-The switches for what Sprinto does not document are in `readings.py`.
-"""
+"""The options of a sandbox. The switches for what Sprinto does not document are in `readings.py`."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Sandbox(Engine):
         return self.url + API
 
     def start(self, port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
-        """Serve; return the URL when connections are accepted. Port 0 takes a free one."""
+        """Serve; return the URL when connections are accepted. Port 0 picks a free one."""
         listening: Future[str] = Future()
         thread = threading.Thread(
             target=lambda: asyncio.run(self._run(listening, port, ssl_context)),

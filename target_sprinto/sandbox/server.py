@@ -165,5 +165,5 @@ async def _errors_as_documented(
     except web.HTTPError as error:
         return json_response(Refused(error.status, error.reason).reply)
     except DataUnusable as problem:
-        log.error("%s. What it holds now is lost when it stops.", problem)  # noqa: TRY400 - no traceback
+        log.error("%s. The sandbox's data is lost when it stops.", problem)  # noqa: TRY400 - no traceback
         return json_response(Refused(500, str(problem)).reply)

@@ -24,10 +24,7 @@ class _Snapshot(msgspec.Struct):
 
 
 def lock(directory: Path) -> None:
-    """Keep other sandboxes, which would overwrite it, away from the folder until this process ends.
-
-    Raises DataUnusable.
-    """
+    """Lock the folder for this process: another sandbox would overwrite the snapshot. Raises DataUnusable."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = os.open(directory, os.O_RDONLY)

@@ -101,8 +101,8 @@ class ConfiguredTarget(Target):
         for name in settings_checks.NOT_FOR_SPRINTO:
             properties.pop(name, None)
         properties["stream_maps"] = settings_checks.without_bare_types(properties["stream_maps"])
-        for name, least in {"flattening_max_depth": 0, "flattening_max_key_length": 1}.items():
-            properties[name] = {**properties[name], "minimum": least}
+        for name, minimum in {"flattening_max_depth": 0, "flattening_max_key_length": 1}.items():
+            properties[name] = {**properties[name], "minimum": minimum}
         # The SDK's description says that the schema is validated.
         description = "Check each record against its stream's schema."
         properties["validate_records"] = {**properties["validate_records"], "description": description}

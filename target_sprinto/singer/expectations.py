@@ -96,7 +96,7 @@ class Expectations:
             if self._counts[name] and field not in (known := fields_of(name)):
                 raise ExpectationNotMet(
                     f"`expect` says that field {quoted(field)} of {short(name)} is unique, and no record has"
-                    f" such a field{nearest_first(field, known, most=3)}.",
+                    f" such a field{nearest_first(field, known, limit=3)}.",
                     "Name the field as Sprinto gets it, after the stream map.",
                 )
 

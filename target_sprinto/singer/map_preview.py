@@ -48,7 +48,7 @@ class PreviewRun(OfflineRun):
         intake.begin(self, self.expectations)
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        """Take one record. Raises RecordTooLarge."""
+        """Add one record. Raises RecordTooLarge."""
         super().add_valid(entity_type, body, origin, key)
         source, record = cast("Source", origin), decode_object(body)
         place = source.stream, source.map
@@ -144,7 +144,7 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
             yield f"  Input line {example['line']}:"
             record = example["record"]
             yield from (f"    {field:<{width}}  {_plain(value)}" for field, value in record.items())
-    # Of an input that was not read to its end the pages are not all.
+    # If the input was not read to its end, there are more pages than these.
     if preview["problems"] or not preview["error"]:
         yield f"A run would make {pluralize(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
     for one in preview["problems"]:

@@ -1,4 +1,4 @@
-"""Reports the progress of a run, and at its end where the time was spent.
+"""Reports the progress of a run and, at its end, where the time was spent.
 
 On a terminal this is one live line, elsewhere a periodic log line. Nothing is counted here.
 """
@@ -62,8 +62,7 @@ class Progress:
         spent["encoding"] = max(0.0, took - sum(spent.values()))
         bottleneck = max(spent, key=lambda name: spent[name])
         others = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items() if name != bottleneck)
-        most = f"bottleneck: {bottleneck}, {spent[bottleneck]:.1f} s"
-        return f"in {took:.1f} s; {most} ({others})"
+        return f"in {took:.1f} s; bottleneck: {bottleneck}, {spent[bottleneck]:.1f} s ({others})"
 
     def _log_periodically(self) -> None:
         message, records = "", 0
@@ -79,7 +78,7 @@ class Progress:
         from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it: keeps start-up short
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 - as above
 
-        # Its own lock is one between processes, for which Python 3.14 starts a process.
+        # tqdm's default lock works between processes, and for that Python 3.14 starts one.
         tqdm.set_lock(threading.RLock())
         layout = "{desc} | {elapsed}, {rate_fmt}"
         # A terminal that does not know its width reports 0, and tqdm would show nothing.

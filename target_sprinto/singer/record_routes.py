@@ -157,7 +157,7 @@ class Stream:
         """Map, validate and pass on one record, given as JSON."""
         routes = self.routes
         source = self._source(raw, batch_place)
-        # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
+        # Checked before decoding, which takes many times the memory: no stream map can make it smaller first.
         # The first comparison spares nearly every record the call.
         if len(raw) > MAX_RECORD_VALUES and (
             len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES)

@@ -45,14 +45,13 @@ log = logging.getLogger(__name__)
 _LAST_LINE_SECONDS = 0.7
 """For what is still to be written to stderr when a failed run has taken all of its time to end."""
 
-
 _AFTER_DRY_RUN = (TooManyRejects, TooFewRecords, NothingAccepted, NotDiscarded)
 """Errors after which a dry run still lists the records that would be rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
-    """Ends a run. `report` is its receipt, `progress` its live figures; `sinks` are by stream.
+    """Ends a run. `recorder` writes its receipt, `progress` shows its live figures; `sinks` are by stream.
 
     `config_files` are named in the commands that messages suggest.
     """
@@ -60,23 +59,23 @@ class RunEnd:
     client: ApiClient
     intake: Intake
     responses: ResponseFile
-    report: ReceiptRecorder | None
+    recorder: ReceiptRecorder | None
     progress: Progress | None
     signals: Signals
     sinks: Mapping[str, Sink]
     config_files: tuple[str, ...]
 
-    def finish(self, summary: RunResult, state: bytes | None) -> None:
+    def finish(self, result: RunResult, state: bytes | None) -> None:
         """End a run that did not fail: log it, write its STATE, and complete its receipt.
 
         Raises StateNotWritten, and WouldBeRefused for a dry run with rejected records.
         """
         self._log_metrics()
-        ending = self._finished(summary, state)
-        self._close(ending, self.client.timings.signal_shutdown_timeout)
-        if ending.failure is not None:
-            ending.failure.result = summary
-            raise ending.failure
+        recorded = self._finished(result, state)
+        self._close(recorded, self.client.timings.signal_shutdown_timeout)
+        if recorded.failure is not None:
+            recorded.failure.result = result
+            raise recorded.failure
 
     def because_of(self, failure: BaseException) -> BaseException:
         """End a run that failed or was interrupted; return what to raise."""
@@ -111,19 +110,19 @@ class RunEnd:
         exit_code = error.exit_code if error is not None else None
         if self.signals.first is not None:
             exit_code = 128 + self.signals.first
-        ending = RecordedOutcome(outcome, exit_code, error, response_kept=self.responses.written)
+        recorded = RecordedOutcome(outcome, exit_code, error, response_kept=self.responses.written)
         # The remaining time counts from the signal.
         left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
-        self._close(ending, left)
+        self._close(recorded, left)
         if failure is self.intake.reader.failure_of_source:
             # A program's own error, raised by the lines that it passed to `listen`.
             note(failure, session_outcome)
             return failure
         return failure if error is None else error
 
-    def _close(self, ending: RecordedOutcome, seconds: float) -> None:
-        if self.report is not None:
-            self.report.end(ending, Deadline(seconds))
+    def _close(self, recorded: RecordedOutcome, seconds: float) -> None:
+        if self.recorder is not None:
+            self.recorder.end(recorded, Deadline(seconds))
         self.client.close()
 
     def _left_behind(self, failure: BaseException, result: RunResult) -> str:
@@ -142,14 +141,14 @@ class RunEnd:
             incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
             sentences.append(f"The records listed above would be rejected{incomplete}.")
             if isinstance(failure, NotDiscarded):
-                # A later try would not change that.
+                # A later run would not change that.
                 failure.temporary = False
                 failure.advise("Fix them at the source or with a stream map.")
         sentences.append(self.responses.keep(failure, rejected))
         return " ".join(filter(None, sentences))
 
     def _seconds_left(self, min_share: float) -> float:
-        """The contract counts from the signal, which may be noticed late; `min_share` of it is kept."""
+        """The time to exit counts from the signal, which may be noticed late; `min_share` of it is kept."""
         seconds = self.client.timings.signal_shutdown_timeout
         return max(seconds * min_share, seconds - self.signals.seconds_since_first())
 
@@ -165,16 +164,16 @@ class RunEnd:
         metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
         metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
 
-    def _finished(self, summary: RunResult, state: bytes | None) -> RecordedOutcome:
+    def _finished(self, result: RunResult, state: bytes | None) -> RecordedOutcome:
         """Log the outcome of a run that did not fail; write its STATE to stdout, if it may be written."""
         if self.intake.settings.finish is Finish.DISCARD:
-            rejected = self._dry_run(summary)
+            rejected = self._dry_run(result)
             code, kept = rejected.exit_code if rejected else 0, self.responses.written
             return RecordedOutcome("dry-run", code, rejected, response_kept=kept)
         self._log_rejects()
         # Only the last line has them: the run may still fail to write its STATE.
-        fields = log_fields(summary) if state is None else None
-        if summary.session_id is None:
+        fields = log_fields(result) if state is None else None
+        if result.session_id is None:
             if not self.intake.reader.line:
                 log.warning("The input is empty: no message arrived. Check the tap, and what pipes it in.")
             if records := self.intake.records:
@@ -190,23 +189,23 @@ class RunEnd:
                 )
             log.info("No records to send: no session was opened.", extra=fields)
         elif self.intake.settings.finish is Finish.HOLD:
-            self._held(summary)
+            self._held(result)
             return RecordedOutcome("held")
         else:
             log.info(
                 "Sprinto has processed session %s: %s.",
-                summary.session_id,
-                self._amounts(summary),
+                result.session_id,
+                self._amounts(result),
                 extra=fields,
             )
-        outcome: ReceiptOutcome = "applied" if summary.session_id else "nothing-to-send"
+        outcome: ReceiptOutcome = "applied" if result.session_id else "nothing-to-send"
         if state is None:
             return RecordedOutcome(outcome)
         try:
             write_state(state, grace_period(self.signals.check, self.client.timings.signal_shutdown_timeout))
         except StateNotWritten as failure:
             return RecordedOutcome(outcome, failure.exit_code, failure, "stderr")
-        log.info("STATE was written to stdout.", extra=log_fields(summary))
+        log.info("STATE was written to stdout.", extra=log_fields(result))
         return RecordedOutcome(outcome, state_went_to="stdout")
 
     def _would_be_rejected(self) -> list[Rejected]:
@@ -216,26 +215,26 @@ class RunEnd:
             log.warning("Would be rejected: %s", group)
         return rejected
 
-    def _held(self, summary: RunResult) -> None:
-        receipt = str(self.report.file.path) if self.report else ""
-        session, config = str(summary.session_id), self.config_files
+    def _held(self, result: RunResult) -> None:
+        receipt = str(self.recorder.file.path) if self.recorder else ""
+        session, config = str(result.session_id), self.config_files
         log.info(
             "Session %s is held: %s. It expires %s. To apply it: %s. To discard it: %s.",
             session,
-            self._amounts(summary),
-            with_time_left(iso(summary.expires_at), self.client.known_server_time()),
+            self._amounts(result),
+            with_time_left(iso(result.expires_at), self.client.known_server_time()),
             suggested("sprintoctl", "apply", session, "--receipt", receipt, config=config),
             suggested("sprintoctl", "discard", session, config=config),
-            extra=log_fields(summary),
+            extra=log_fields(result),
         )
 
-    def _dry_run(self, summary: RunResult) -> WouldBeRefused | None:
+    def _dry_run(self, result: RunResult) -> WouldBeRefused | None:
         """Log the result of a dry run; return the error to raise if records were rejected."""
-        discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
-        amounts = self._amounts(summary)
+        discarded = f" Session {result.session_id} was discarded." if result.session_id else ""
+        amounts = self._amounts(result)
         self._log_skipped()
         rejected = self._would_be_rejected()
-        fields = None if rejected else log_fields(summary)
+        fields = None if rejected else log_fields(result)
         log.info("Dry run: Sprinto accepted %s.%s", amounts, discarded, extra=fields)
         if rejected:
             them = "it at its source" if len(rejected) == 1 else "them at their source"
@@ -248,10 +247,10 @@ class RunEnd:
             )
         return None
 
-    def _amounts(self, summary: RunResult) -> str:
-        pages = pluralize(summary.pages, "page")
+    def _amounts(self, result: RunResult) -> str:
+        pages = pluralize(result.pages, "page")
         took = self.progress.summary() if self.progress is not None else ""
-        return f"{format_counts(summary.records)}, in {pages}, {took}"
+        return f"{format_counts(result.records)}, in {pages}, {took}"
 
     def _log_rejects(self) -> None:
         self._log_skipped()

@@ -61,8 +61,8 @@ class Streams(dict[str, Stream]):
     def __missing__(self, name: str) -> NoReturn:
         """Raises RecordBeforeSchema."""
         raise RecordBeforeSchema(
-            f"a record of stream {quoted(name)}, which had no SCHEMA yet.",
-            "Pipe in all that the tap prints, from its first line; if it prints this, fix the tap.",
+            f"a record of stream {quoted(name)} arrived before its SCHEMA.",
+            "Pipe in the tap's complete output, from line 1; if the tap sends it like this, fix the tap.",
         )
 
     def register(self, name: str, schema: bytes, key_properties: list[str] | None) -> None:
@@ -76,7 +76,7 @@ class Streams(dict[str, Stream]):
         self._require_small(name, schema)
         if name == _MELTANO_TEST_STREAM:
             raise MeltanoTestStream(
-                f"stream {quoted(name)} comes from `meltano config test`, which makes its records up.",
+                f"stream {quoted(name)} comes from `meltano config test`, whose records are made up.",
                 "Invented records are not evidence; use `meltano invoke target-sprinto:check`.",
             )
         try:
@@ -171,7 +171,7 @@ class Streams(dict[str, Stream]):
         """The route of one map's records; None if they are not sent."""
         stream = stream_map.stream_alias
         if isinstance(stream_map, RemoveRecordTransform):
-            # A null entry of its own in `stream_maps` is the way to except a stream from a pattern.
+            # A null entry in `stream_maps` under the stream's own name excludes it from a pattern.
             by_pattern = rule.name is None and self._types.named(stream) is not None
             if by_pattern or stream in self._types.names:
                 log.warning(
@@ -189,7 +189,7 @@ class Streams(dict[str, Stream]):
             if not stream_map.flattening_enabled:
                 schema = mapped_schema(schema, rule, {**stream_map.raw_schema, "properties": fields})
         if "$schema" not in stream_map.raw_schema:
-            # The mapper adds a draft of its own, which may not have the tap's keywords.
+            # The mapper adds its own draft, which may not have the tap's keywords.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
         keys = stream_map.transformed_key_properties
         sink = cast("SprintoSink", self._target.get_sink(stream, schema=schema, key_properties=keys))
@@ -200,7 +200,7 @@ class Streams(dict[str, Stream]):
                 require_entity(sink.entity, tap_stream, rule, fields, sent, keys or ())
             except MapFailed as failure:
                 if rule.name is None and (named := self._target.stream_maps.keys() - {"__else__"}):
-                    nearest = nearest_first(tap_stream, named, most=3)
+                    nearest = nearest_first(tap_stream, named, limit=3)
                     failure.advise(f"No `stream_maps` entry is for this stream{nearest}: add or correct it.")
                 raise
         return Route(stream_map, rule, sink, list(fields))
@@ -228,6 +228,6 @@ def _decoded(name: str, schema: bytes) -> dict[str, Any]:
         # The SDK's standard test of targets requires an error. tap-mongodb begins each stream this way.
         raise InvalidSchema(
             f"the schema of stream {quoted(name)} has no object `properties`.",
-            "Fix the tap, or add them in between; `{}` is enough.",
+            "Fix the tap, or add it between tap and target; `{}` is enough.",
         )
     return decoded

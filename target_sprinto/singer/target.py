@@ -77,10 +77,7 @@ class SprintoTarget(ConfiguredTarget):
             by_command=signals is not None,
         )
         super().__init__(
-            self.reader,
-            config=config,
-            parse_env_config=parse_env_config,
-            validate_config=validate_config,
+            self.reader, config=config, parse_env_config=parse_env_config, validate_config=validate_config
         )
         settings, run_uuid = self.settings, str(uuid.uuid4())
         self.reader.longest_silence = settings.input_timeout_seconds
@@ -88,7 +85,7 @@ class SprintoTarget(ConfiguredTarget):
         self._config_identities = identities(config_names)
         config_files = config_input.lasting(config_names)
         self._logged_activate_version = False
-        self._report: ReceiptRecorder | None = None
+        self._recorder: ReceiptRecorder | None = None
         self._expectations = Expectations({})
         self.rejects: RejectedRecords | None = None
         if run is not None:
@@ -105,11 +102,11 @@ class SprintoTarget(ConfiguredTarget):
         self._progress = None
         if isinstance(self.run, Run):
             self._progress = Progress(self.run, self.intake, self.client.timings.progress_interval)
-        self._ending = RunEnd(
+        self._run_end = RunEnd(
             client=self.client,
             intake=self.intake,
             responses=ResponseFile(settings.rejects_dir / f"{run_uuid}.response.json"),
-            report=self._report,
+            recorder=self._recorder,
             progress=self._progress,
             signals=self._signals,
             sinks=self._sinks_active,
@@ -120,7 +117,7 @@ class SprintoTarget(ConfiguredTarget):
         settings = self.settings
         if settings.report_path:
             digest = self.reader.start_digest()
-            self._report = ReceiptRecorder(
+            self._recorder = ReceiptRecorder(
                 report_path=settings.report_path,
                 info=settings,
                 client=self.client,
@@ -134,14 +131,14 @@ class SprintoTarget(ConfiguredTarget):
                 stream_maps=self.stream_maps,
                 interrupted=self._signals.check,
             )
-        last_applied = self._report.file.last_applied if self._report else None
+        last_applied = self._recorder.file.last_applied if self._recorder else None
         holds = settings.finish is Finish.HOLD
         self._expectations = Expectations(settings.expect, last_applied, holds=holds)
         run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,
             known_field=self.streams.fields.find,
-            observer=self._report,
+            observer=self._recorder,
             finish=settings.finish,
             reference_prefix=settings.client_reference_prefix,
             page_size=settings.page_size,
@@ -159,16 +156,16 @@ class SprintoTarget(ConfiguredTarget):
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Begin; then a failure ends the run, and so does a signal, on another thread if necessary."""
+        """Begin. Then a failure ends the run, and so does a signal, on another thread if necessary."""
         try:
             with self._signals.ended_by(self._end_and_report):
-                if self._report is not None:
-                    self._report.begin()
+                if self._recorder is not None:
+                    self._recorder.begin()
                 if self._progress is not None:
                     self._progress.begin()
                 yield
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
-            raise self._ending.because_of(failure) from None
+            raise self._run_end.because_of(failure) from None
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: earlier records keep their place."""
@@ -181,8 +178,8 @@ class SprintoTarget(ConfiguredTarget):
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = self.streams[message_dict["stream"]]
-        if self._report is not None:
-            self._report.extracted(stream.name, message_dict["time_extracted"])
+        if self._recorder is not None:
+            self._recorder.extracted(stream.name, message_dict["time_extracted"])
         stream.deliver(bytes(message_dict["record"]))
 
     def _reject_line(self, line: bytes, problem: InvalidRecord) -> None:
@@ -226,10 +223,10 @@ class SprintoTarget(ConfiguredTarget):
             self.streams.require_named(complete=self.reader.from_tap)
             self._expectations.require_no_loss()
             self._expectations.require_unique_fields(self.streams.fields_of)
-            summary = self.run.finish()
+            result = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
-            raise self._ending.because_of(failure) from None
-        self._ending.finish(summary, self.intake.final_state.value)
+            raise self._run_end.because_of(failure) from None
+        self._run_end.finish(result, self.intake.final_state.value)
 
     @property
     def final_state_required(self) -> bool:
@@ -243,7 +240,7 @@ class SprintoTarget(ConfiguredTarget):
     def _end_and_report(self, interrupted: Interrupted) -> None:
         failure: SprintoError = interrupted
         try:
-            self._ending.because_of(interrupted)
+            self._run_end.because_of(interrupted)
         except Exception as bug:  # noqa: BLE001 - the process exits next: reported in one line, as anywhere
             failure = explained(bug)
         log_failure(self.logger, failure)

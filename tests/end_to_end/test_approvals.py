@@ -449,7 +449,7 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
         lambda door, _: add_one(door),
         (
             "250 people, but this run sent 251 people. Session",
-            "was left as it was: no apply request took effect. To discard it: sprintoctl discard ",
+            "was not changed: no apply request took effect. To discard it: sprintoctl discard ",
             ". Then run the pipeline again; if it persists, ask Sprinto's support. [count-mismatch]",
         ),
     ),
@@ -536,7 +536,7 @@ def test_a_rejected_close_leaves_the_session(door: FrontDoor) -> None:
     fault(door, "close", Respond(401))
     finished = door.sprintoctl("apply", session, *RECEIPT)
     check_not_applied(
-        door, session, finished, "[unauthorized]", "was left as it was: no apply request took effect"
+        door, session, finished, "[unauthorized]", "was not changed: no apply request took effect"
     )
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
 
@@ -608,7 +608,7 @@ def test_a_signal_before_the_close_leaves_the_session(door: FrontDoor, number: s
     process.send_signal(number)
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (SIGNALS[number], "")
-    assert "was left as it was" in finished.stderr
+    assert "was not changed" in finished.stderr
     assert state_of(door, session) == "active"
 
 

@@ -165,7 +165,12 @@ BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
         "line 2: the line is not valid JSON",
         "invalid-line",
     ),
-    "a line of NaN": (lines([1]) + b'{"id": NaN}\n', PLAIN, "line 2: NaN or Infinity", "invalid-record"),
+    "a line of NaN": (
+        lines([1]) + b'{"id": NaN}\n',
+        PLAIN,
+        "line 2: it has NaN or Infinity",
+        "invalid-record",
+    ),
     "a line that is not an object": (
         lines([1]) + b'["s3cr3t"]\n',
         PLAIN,

@@ -181,7 +181,7 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
         ({"Person": RULES | {"required": ["id"]}}, "`entity_schemas.Person` must be"),
         (
             {"Person": {"schema": {"properties": {"at": {"type": "string", "format": "datetime"}}}}},
-            "`entity_schemas.Person` has the unknown `format` 'datetime'. Write one of its",
+            "`entity_schemas.Person` has the unknown `format` 'datetime'. Use a format of its",
         ),
         (
             {"Person": {"schema": {"$schema": "http://json-schema.org/draft-07/schema#", "format": "uuid"}}},

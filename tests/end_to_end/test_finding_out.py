@@ -161,7 +161,7 @@ def test_counts_that_never_agree_discard_the_run(door: FrontDoor) -> None:
         door.sandbox.inject(fault)
     finished = door.run(people(300))
     assert (finished.code, finished.stdout) == (75, "")
-    assert "Sprinto's counts did not settle: it last counts 1" in finished.error
+    assert "Sprinto's counts did not settle: they were last 1" in finished.error
     assert door.operations().count("push") == 2
 
 
@@ -213,7 +213,7 @@ def test_a_state_after_the_close_that_is_not_documented_is_named(door: FrontDoor
     door.sandbox.inject(Fault("status", 2, 99, door.integration_id, effect=queued))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
-    assert "is in a state that is not documented" in finished.error
+    assert "is in an undocumented state" in finished.error
     assert "it is 'queued', and may still be applied" in finished.error
 
 

@@ -242,7 +242,7 @@ def test_an_unknown_optional_field_causes_one_warning(door: FrontDoor) -> None:
     assert finished.stderr.count("WARNING") == 1
     assert (
         "Input line 1: the stream map of stream 'people' reads 'nmae' for field 'fullName', and the stream's"
-        " schema has no such field (nearest first: 'name', 'id'). `get` returns null where it is missing:"
+        " schema has no such field (nearest first: 'name', 'id'). `get` returns null if it is missing:"
         " correct the name, unless the tap may leave the field out. [stream-map]"
     ) in finished.stderr
     assert door.applied()["people"][0]["fullName"] is None

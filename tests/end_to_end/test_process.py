@@ -342,7 +342,7 @@ def test_a_full_log_buffer_drops_and_counts_the_oldest_lines() -> None:
     _, _, rest = said.partition("first\n")
     note, _, kept = rest.partition("\n")
     count = int(note.removeprefix("(").split()[0])
-    assert note == f"({count} lines were not shown: stderr took no more.)"
+    assert note == f"({count} lines were not shown: stderr was blocked.)"
     assert kept.encode() == b"".join(lines[count:])
     assert 3900 < count < 4000
 

@@ -547,7 +547,7 @@ def test_a_receipt_that_cannot_be_read_fails_the_next_run(door: FrontDoor) -> No
     before = door.operations()
     finished = door.run(people(3), **settings)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "receipts/kept.json, maybe the receipt of the previous run, cannot be read" in finished.error
+    assert "receipts/kept.json, possibly the receipt of the previous run, cannot be read" in finished.error
     assert "[receipt-not-written]" in finished.error
     assert door.operations() == before
 

@@ -732,7 +732,7 @@ def test_an_unreadable_file_is_a_problem(door: FrontDoor) -> None:
     # It may be the last receipt, whose number the next one follows.
     failed = door.run(people(1), **IN_FOLDER)
     assert failed.code == 1
-    assert "receipts/broken.json, maybe the receipt of the previous run, cannot be read" in failed.error
+    assert "receipts/broken.json, possibly the receipt of the previous run, cannot be read" in failed.error
 
 
 def test_a_link_to_itself_is_a_problem(door: FrontDoor) -> None:

@@ -72,7 +72,7 @@ def test_a_demo_without_a_temporary_folder_says_what_to_do(door: FrontDoor) -> N
     shown = door.finish(door.start("demo", env=env, program="sprintoctl", cold=True))
     assert shown.code == 1
     assert shown.stderr == (
-        "sprintoctl: The demo needs a folder for temporary files, and can write to none of the usual ones."
+        "sprintoctl: The demo needs a folder for temporary files, but cannot write to any of the usual ones."
         " Set TMPDIR to a folder that it can write to. [settings]\n"
     )
 
@@ -426,7 +426,7 @@ def test_a_data_folder_that_fails_while_serving_is_an_error_of_the_server(door: 
     process.send_signal(signal.SIGINT)
     finished = door.finish(process)
     assert finished.code == 1
-    assert "data cannot keep a sandbox's data: File exists. What it holds now is lost" in finished.stderr
+    assert "data cannot keep a sandbox's data: File exists. The sandbox's data is lost" in finished.stderr
 
 
 def test_the_web_page_rejects_a_key_of_any_bytes(served: str) -> None:

@@ -110,10 +110,10 @@ def _plain_mapping(value: Mapping[Any, object], path: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, inner in value.items():
         if not isinstance(name, str):
-            raise _NotSerializable(path, f"a key of it is not a string but of type {_named(type(name))}")
+            raise _NotSerializable(path, f"one of its keys is not a string but of type {_named(type(name))}")
         key = _utf8(str.__str__(name), path)
         if key in made:
-            raise _NotSerializable(path, "a key of it occurs twice")
+            raise _NotSerializable(path, "one of its keys occurs twice")
         shown = key if FIELD_NAME.fullmatch(key) else "*"
         made[key] = _plain(inner, f"{path}.{shown}" if path else shown)
     return made
@@ -134,7 +134,7 @@ def _encode(record: dict[str, Any]) -> bytes:
     try:
         return _encoder.encode(record)
     except (TypeError, ValueError):
-        raise _NotSerializable("", "it holds too long a number") from None
+        raise _NotSerializable("", "it has a number that is too long") from None
 
 
 def _named(kind: type) -> str:

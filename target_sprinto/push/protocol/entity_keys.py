@@ -1,7 +1,7 @@
-"""Entity keys by value: keys are equal exactly if their JSON values are. Pure.
+"""Entity keys by value: two keys are equal exactly if their JSON values are. Pure.
 
-Python compares `True` with 1, and lists cannot be hashed; and a decimal and a float with the same digits are
-sent as the same bytes, but are not equal.
+In Python `True` equals 1, lists cannot be hashed, and a decimal and a float that are sent as the same bytes
+may not be equal.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def entity_key(values: Sequence[object]) -> tuple[object, ...] | None:
 
 
 def comparable(value: object) -> object:
-    """A hashable value that is equal for equal JSON values, and so is its `repr`."""
+    """A hashable value that is the same, including its `repr`, for equal JSON values."""
     if type(value) is int and -_LARGEST_INT < value < _LARGEST_INT:
         return value
     if isinstance(value, bool) or value is None:
@@ -59,7 +59,7 @@ def in_few_bytes(form: object) -> object:
 
 
 def _number(value: int | Decimal) -> int | Decimal:
-    """A number in its only form: an int, or a normalized Decimal if it has a fraction or is large."""
+    """A number in one form only: an int, or a normalized Decimal if it has a fraction or is large."""
     exact = Decimal(value).normalize(_EXACT)
     is_int = exact.adjusted() < len(str(_LARGEST_INT)) - 1 and exact == exact.to_integral_value()
     return int(exact) if is_int else exact

@@ -2,8 +2,8 @@
 
 Sprinto rejects a page as a whole and names the invalid records. Its documentation does not say whether an
 index counts within the entity type or within the page, from 0 or from 1, or whether all of them are named
-(Sprinto: Pushing Entities Data). So the names are never trusted: the named records are taken out and the rest
-is sent. If the rest is accepted, the named records were exactly the invalid ones: otherwise an invalid one
+(Sprinto: Pushing Entities Data). So the response is never trusted: the records that it names are taken out,
+and the rest is sent. If the rest is accepted, they were exactly the invalid ones: otherwise an invalid one
 would still be in the rest. If it is rejected, the page is halved, and each half is sent as a separate page.
 """
 
@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from target_sprinto.push.errors import ApiError, ErrorDetail
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.rejections import KnownField, read_detail
 
@@ -26,13 +27,12 @@ MAX_KEPT_BYTES = 10_000
 class Reject(NamedTuple):
     """A record that Sprinto rejected.
 
-    `field` and `issue` are safe to show; `response`, Sprinto's text as JSON, is only for the rejects file.
+    `problem` is safe to show; `response`, Sprinto's text as JSON, is only for the rejects file.
     """
 
     item: Item
     code: str
-    field: str | None
-    issue: str | None
+    problem: FieldProblem
     response: bytes = b""
 
 
@@ -156,8 +156,8 @@ def items_at(
 
 
 def _reject(item: Item, code: str, detail: ErrorDetail, known_field: KnownField) -> Reject:
-    known = read_detail(item.entity_type, detail, known_field)
-    return Reject(item, code, known.field, known.issue, _kept(msgspec.json.encode(detail)) if detail else b"")
+    problem = read_detail(item.entity_type, detail, known_field)
+    return Reject(item, code, problem, _kept(msgspec.json.encode(detail)) if detail else b"")
 
 
 def _kept(response: bytes) -> bytes:

@@ -53,7 +53,6 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RULE_BY_SPELLING = {rule.lower(): rule for rule in _RULES}
 _LONGEST_RULE = 40
 
-
 _UNNAMED = "Ask Sprinto for the rules of this entity type, and check how its fields are mapped."
 
 

@@ -179,7 +179,7 @@ def parse_response(
 ) -> _T:
     """The typed response. Raises the `ApiError` that any other response means.
 
-    `address` names region and integration in messages.
+    `address` names the integration and its host in messages.
     """
     is_success = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
     if operation is PUSH and is_success and _reports_rejection(body):

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 CLOCK_SKEW = timedelta(minutes=5)
-"""How far two clocks may differ: of two machines, or of one before and after it was set."""
+"""How far two clocks may differ: those of two machines, or one machine's before and after it was set."""
 
 _YEARS = range(1970, 3000)
 """Arithmetic with others may overflow. A machine without a clock begins in 1970."""

@@ -53,11 +53,10 @@ class Closing:
     def apply(self) -> SessionStatus | None:
         """Close with `apply`; return once it has taken effect, as far as Sprinto's status shows.
 
-        Returns the response, or None if only the status showed it.
-
-        Call it directly after `reconcile`, whose last status check also counts for the first attempt; before
-        each later one the status is read again. `moved` is called with APPLYING before an attempt, and with
-        OPEN if every attempt so far was definitely not performed.
+        Returns the response, or None if only the status showed it. Call it directly after `reconcile`, whose
+        last status check also counts for the first attempt; before each later one the status is read again.
+        `moved` is called with APPLYING before an attempt, and with OPEN if every attempt so far was
+        definitely not performed.
         """
         self._staged.interrupted()
         try:
@@ -160,10 +159,9 @@ class Closing:
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:
         is_known = status.state in STATES
-        what = "was ended before this run closed it" if is_known else "is in a state that is not documented"
+        what = "was ended before this run closed it" if is_known else "is in an undocumented state"
         ended = errors.SessionEnded(
-            f"Session {self._staged.id} {what}.",
-            temporary=nothing_was_applied(status.state),
+            f"Session {self._staged.id} {what}.", temporary=nothing_was_applied(status.state)
         )
         if not (status.state == "expired" and self._in_doubt):
             # A close in doubt may still apply an expired session.
@@ -199,7 +197,7 @@ class HeldSession(Closing):
         # A status that was read before is from before a person's confirmation.
         if not self._is_read:
             return f"The state of session {session} is unknown: an earlier `apply` may have closed it."
-        return f"Session {session} was left as it was: no apply request took effect."
+        return f"Session {session} was not changed: no apply request took effect."
 
     def _is_closed(self) -> bool:
         """Whether the session is already closed; if not, it can be closed and its counts are correct."""

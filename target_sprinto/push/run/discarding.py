@@ -75,8 +75,8 @@ class _Hedged(Generic[_T]):
         """Whether the call keeps failing with final errors: even a rejected key may be accepted next time."""
         return self._final_errors >= _MAX_FINAL_ERRORS
 
-    def ask(self, seconds: float) -> _T | None:
-        """The first response within `seconds` and before the deadline, or None; a failure is noted."""
+    def first_response(self, seconds: float) -> _T | None:
+        """The first response within `seconds` and before the deadline, or None. A failure is noted."""
         if not self._under_way or time.monotonic() - self._sent_at >= self.again_after:
             left = max(0.1, self.deadline.remaining())
             self._under_way.append(
@@ -118,18 +118,18 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     for seconds in client.timings.poll_intervals():
         noted = len(failures)
         # Do not wait for a slow response: the status may show the outcome sooner.
-        accepted = accepted or close.ask(_STATUS_AFTER_SECONDS) is not None
+        accepted = accepted or close.first_response(_STATUS_AFTER_SECONDS) is not None
         if not deadline.remaining():
             break
-        status = poll.ask(one_try)
+        status = poll.first_response(one_try)
         if status is not None and status.state != "active":
             return _ended(session_id, status.state)
         if close.keeps_failing or poll.keeps_failing or seconds >= deadline.remaining():
             break
         new = (failure for failure in failures[noted:] if isinstance(failure, errors.ApiError))
-        asked = max((failure.retry_after or 0.0 for failure in new), default=0.0)
+        minimum = max((failure.retry_after or 0.0 for failure in new), default=0.0)
         # A wait that the deadline does not allow would only prevent further attempts.
-        sleep_before(deadline, max(seconds, asked if asked < deadline.remaining() else 0.0))
+        sleep_before(deadline, max(seconds, minimum if minimum < deadline.remaining() else 0.0))
     failure = failures[-1] if failures else None
     reason = f" ({failure.code})" if failure is not None else ""
     expiry = with_time_left(expiry, client.known_server_time())

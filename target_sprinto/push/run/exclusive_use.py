@@ -11,7 +11,7 @@ from target_sprinto.push.errors import ConfigError
 
 
 class ExclusiveUse:
-    """Entered for each use. Once two threads have used a run at the same time, it cannot be used again."""
+    """A context for each use. Once two threads have used a run at the same time, it cannot be used again."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -27,9 +27,9 @@ class ExclusiveUse:
 
     @property
     def is_here(self) -> bool:
-        """Whether the caller is called by a use.
+        """Whether the caller was called from within a use.
 
-        The stack shows it: a KeyboardInterrupt may come just before a use is left, and prevent that.
+        Taken from the stack, because a KeyboardInterrupt may prevent a use from being left.
         """
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, for CPython
         while frame is not None and not any(frame is user for user in self._users):
@@ -37,13 +37,13 @@ class ExclusiveUse:
         return frame is not None
 
     def __enter__(self) -> None:
-        """Raise ConfigError for use by another process, or by several threads: it cannot be finished then."""
+        """Raise ConfigError for use by another process, or by several threads: the run cannot finish then."""
         if self.is_forked:
             raise ConfigError("Use a run only in the process that began it.", "Begin one in each.")
         if self._was_shared or not self._in_use.acquire(blocking=False):
             self._was_shared = True
             raise ConfigError(
-                "Several threads use one run at the same time; it is not applied, unless it is finishing.",
+                "Several threads use one run at the same time; it is not applied unless it is finishing.",
                 "Begin a run in each thread, or pass the records to one.",
             )
         self._users.append(sys._getframe(1))  # noqa: SLF001 - see above

@@ -40,7 +40,7 @@ class Rejects(Protocol):
     """
 
     def keep(self, rejects: Sequence[Reject]) -> None:
-        """These are presumably invalid. Any storing is done when this returns: the rest is sent then."""
+        """These are presumably invalid. Store them before this returns: the rest is sent next."""
 
     def withdraw(self, rejects: Sequence[Reject]) -> None:
         """These were not the invalid records, or not the only ones."""

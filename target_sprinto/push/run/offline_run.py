@@ -15,7 +15,7 @@ class OfflineRun:
         self._builder = PageBuilder()
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        """Take one record."""
+        """Add one record."""
         if page := self._builder.add(entity_type, body, origin, key):
             self._look_at(page)
 

@@ -29,13 +29,11 @@ from target_sprinto.push.transport.background import Deadline
 
 log = logging.getLogger(__name__)
 
-
 _BUSY = (errors.Throttled, errors.NotConnected, errors.ResponseLost)
 """While waiting, these errors do not show whether the other session has ended."""
 
-
 _MAX_SLOWDOWN = 4
-"""How much longer the intervals between checks become while they are answered with 429."""
+"""How much longer the intervals between checks may become while the response is 429."""
 
 
 class OnActiveSession(enum.Enum):

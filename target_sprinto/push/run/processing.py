@@ -29,9 +29,8 @@ log = logging.getLogger(__name__)
 def wait_for_other_sessions(staged: StagedSession) -> None:
     """Return once no other session is being processed, or with a warning once its limit is reached.
 
-    Sprinto does not document in which order it processes sessions, so those closed earlier go first. The
-    run's own session is read once no session is active. Raises SessionEnded if it ended meanwhile, or
-    CountMismatch.
+    Sprinto does not document in which order it processes sessions, so those closed earlier go first. Once no
+    session is active, the run's own is read: this raises SessionEnded if it has ended, or CountMismatch.
     """
     until = time.monotonic() + staged.limit_seconds
     failed = _FailedSession(staged, until)
@@ -85,7 +84,7 @@ class _FailedSession:
                 return False
             status = interruptibly(lambda: staged.client.session_status(session_id, policy), staged.check)
         except errors.ApiError as failure:
-            # Sprinto may no longer know an old session.
+            # Sprinto may no longer know about an old session.
             if self._id is None or not isinstance(failure, errors.NotFound):
                 log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
             self._id = None
@@ -96,9 +95,9 @@ class _FailedSession:
 def wait_until_processed(staged: StagedSession, response: SessionStatus | None) -> None:
     """Poll until the session is processed with the counts that were sent.
 
-    Lower or missing counts may be lagging, as before the close. A page that was sent again may yet show up
-    twice for a while: then no interruption, and no failure to read the counts again, ends the run in doubt.
-    Raises ProcessingFailed, ProcessingTimeout, or, if the records were already applied, CountMismatch.
+    Lower or missing counts may be lagging, as before the close. If a page was sent again, a late copy of it
+    may still be counted, so equal counts are read again for a while; if that is interrupted or fails, the
+    first ones decide. Raises ProcessingFailed, ProcessingTimeout, or, for applied records, CountMismatch.
     """
     staged.keep_alive_seconds = inf
     timings = staged.client.timings
@@ -138,7 +137,7 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None) 
 
 
 def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch) -> SessionStatus:
-    """A later status whose counts differ; `equal`, the first one, if none came while a late copy may show."""
+    """Read again while a late copy may show: the first status whose counts differ, or else `equal`."""
     timings, once = staged.client.timings, staged.retry_policy.once()
     left = max(0.0, staged.resent_at + timings.quiet_period - time.monotonic())
     settling = Deadline(left, staged.interrupted)
@@ -167,7 +166,7 @@ def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch
             raise _failed(status)
     if failure is not None:
         log.warning(
-            "The counts of session %s were as sent once it was processed, but could not be read again.",
+            "The counts of session %s were correct once it was processed, but could not be read again.",
             staged.id,
         )
     return equal

@@ -252,7 +252,7 @@ class Run:
     def _abort_because(self, failure: BaseException) -> None:
         """Abort the run because of `failure`, and add the session's outcome to it."""
         if self._failure is not None and self._session.result is not None:
-            # A push has already done so; unless a KeyboardInterrupt came between its first two steps.
+            # A push has already done so, unless a KeyboardInterrupt came between its first two steps.
             return
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)

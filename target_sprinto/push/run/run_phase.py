@@ -1,4 +1,4 @@
-"""The phase of a run, which its own thread moves, and so does another one that calls `abort`."""
+"""The phase of a run, changed by its own thread and by another one that calls `abort`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from target_sprinto.push.errors import RunEnded
 from target_sprinto.push.protocol.lifecycle import TRANSITIONS, Phase
 
-_GOES_ON = (Phase.OPENING, Phase.APPLYING)
-"""What no thread begins any more once the run is aborted."""
+_NOT_AFTER_ABORT = (Phase.OPENING, Phase.APPLYING)
+"""Phases that no thread may enter once the run is aborted."""
 
 
 class RunPhase:
-    """Moves by the table in `protocol/lifecycle.py`.
+    """Changes according to the table in `protocol/lifecycle.py`.
 
-    `lock` is held for what changes together with the phase, but not while an observer is called, which may
+    `lock` guards what changes together with the phase. It is not held while an observer is called, which may
     block. `cancelled` is set once the run is aborted.
     """
 
@@ -27,7 +27,7 @@ class RunPhase:
         self._close_sent = False
 
     def abort(self) -> None:
-        """Note that the run is aborted. A thread that has sent a close still learns of its outcome."""
+        """Note that the run is aborted. A thread that has sent a close still learns its outcome."""
         with self.lock:
             self._cancelled.set()
 
@@ -35,9 +35,9 @@ class RunPhase:
         """Enter the phase. Raises RunEnded if the run was aborted meanwhile."""
         with self.lock:
             is_allowed = phase in TRANSITIONS[self.current]
-            # Out of the end only if another thread ended the run while its close was in flight.
+            # ENDED can be left only if another thread ended the run while its close was in flight.
             is_allowed = is_allowed and (self._close_sent or self.current is not Phase.ENDED)
-            if self._cancelled.is_set() and (phase in _GOES_ON or not is_allowed):
+            if self._cancelled.is_set() and (phase in _NOT_AFTER_ABORT or not is_allowed):
                 raise ended_elsewhere()
             if not is_allowed:
                 raise LookupError(f"{self.current.name} may not lead to {phase.name}")
@@ -52,7 +52,7 @@ class RunPhase:
 
     @contextmanager
     def unless_aborted(self) -> Iterator[None]:
-        """What fails after the run was aborted fails because of that: it raises RunEnded."""
+        """Raise RunEnded instead of any failure after the run was aborted: the abort may have caused it."""
         try:
             yield
         except Exception:

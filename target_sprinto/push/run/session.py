@@ -197,7 +197,7 @@ class RunSession:
         self._open.queue.close()
         if self.phase is Phase.APPLYING:
             sentence = f"Session {session.id} was sent an apply request, and may still be applied."
-            # Unless the thread that has sent it notes in this moment that it was not performed.
+            # Raised if the thread that sent it has just noted that it was not performed.
             with suppress(errors.RunEnded):
                 return self._end(RunOutcome.IN_DOUBT, None, sentence, only_from=Phase.APPLYING)
         self._move(Phase.DISCARDING)
@@ -205,7 +205,7 @@ class RunSession:
         return self._end_discarded(found, session, found.sentence)
 
     def give_up(self) -> str:
-        """Note that the run was interrupted while ending; return what is known of its session."""
+        """Note that the run was interrupted while ending; return a sentence about its session."""
         if self.result is None:
             outcome, until, sentence = self._without_session()
             if self._open is not None:
@@ -240,8 +240,8 @@ class RunSession:
         return Deadline(seconds, self._options.interrupted, timings.signal_shutdown_timeout)
 
     def _resolve_opening(self, deadline: Deadline) -> None:
-        """Check whether there is a session. If that stays unknown, the phase does not change."""
-        # Unless the thread that waits for the response has noted the same meanwhile.
+        """Check whether there is a session. If that remains unknown, the phase does not change."""
+        # Raised if the thread that waits for the response has noted the same meanwhile.
         with suppress(errors.RunEnded):
             try:
                 session = self._opening.resolve(deadline)
@@ -277,7 +277,7 @@ class RunSession:
             self._options.observer.on_phase(Phase.ENDED)
         return result
 
-    def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
+    def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str) -> RunResult:
         if self._open is None:
             return RunResult(outcome, None, {}, 0, expires_at, sentence)
         staged = self._open.staged

@@ -9,12 +9,7 @@ from dataclasses import dataclass, field
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.in_doubt import committed_pages
-from target_sprinto.push.protocol.lifecycle import (
-    Comparison,
-    OnCountMismatch,
-    compare_counts,
-    session_ended,
-)
+from target_sprinto.push.protocol.lifecycle import Comparison, OnCountMismatch, compare_counts, session_ended
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
@@ -60,10 +55,12 @@ class StagedPages(StagedSession):
         if landed is None:
             sent = {*accepted, *(name for page in pages for name in page.counts)}
             counted, before = format_difference(counts, accepted, sent)
-            unclear = "do not show whether it arrived: it" if agreed else "did not settle: it last"
+            unclear = (
+                "do not show whether it arrived: they are" if agreed else "did not settle: they were last"
+            )
             raise errors.ResponseLost(
-                f"The response to page {names} was lost, and Sprinto's counts {unclear} counts {counted}, and"
-                f" {before} were accepted before."
+                f"The response to page {names} was lost, and Sprinto's counts {unclear} {counted}; {before}"
+                " were accepted before."
             )
         for index, page in enumerate(pages):
             message = "has arrived" if index in landed else "has not arrived: sending it again"
@@ -124,9 +121,9 @@ class StagedPages(StagedSession):
     def _stable_counts(self, loss: errors.ApiError, interval: float) -> tuple[dict[str, int], bool]:
         """The counts that two statuses show, and True; those of the last one, and False, if none agree.
 
-        Less than was accepted, or than another status showed, is a replica that lags, unless it lasts for
-        longer than any may. Only by `accepted_records_by_entity`: it is not documented whether
-        `accepted_batches` is as exact.
+        Counts below what was accepted, or below those of another status, come from a replica that lags,
+        unless they last for longer than any may lag. Only `accepted_records_by_entity` is compared: it is
+        not documented whether `accepted_batches` is as exact.
         """
         lag = self.client.timings.max_count_lag
         began = time.monotonic()

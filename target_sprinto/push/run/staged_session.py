@@ -18,12 +18,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import recent_events
 from target_sprinto.push.api_calls import ApiClient, Call, RetryPolicy
 from target_sprinto.push.protocol.activity_log import is_latest, moves_with_each_look, newest_time
-from target_sprinto.push.protocol.lifecycle import (
-    Comparison,
-    OnCountMismatch,
-    compare_counts,
-    session_ended,
-)
+from target_sprinto.push.protocol.lifecycle import Comparison, OnCountMismatch, compare_counts, session_ended
 from target_sprinto.push.protocol.responses import STATUS, SessionStatus
 from target_sprinto.push.protocol.timestamps import iso, parse_time, with_time_left
 from target_sprinto.push.text import format_difference
@@ -44,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def processing_limits_retries() -> Iterator[None]:
-    """The hint of a Throttled names the setting that limits retries once all pages are accepted."""
+    """Name the setting that limits retries once all pages are accepted in the hint of a Throttled."""
     try:
         yield
     except errors.Throttled as failure:
@@ -99,8 +94,8 @@ class StagedSession:
             return
         if self.is_silent:
             call, once = Call(STATUS, self.id), self.retry_policy.once()
-            # Only the request counts: its failure ends no run, and its response may arrive late, with other
-            # counts than those that decide, so no receipt shows it.
+            # Only the request matters: its failure does not end the run, and its response may arrive late,
+            # with other counts than the decisive ones, so no receipt shows it.
             with suppress(ResourcesExhausted):
                 self._keeping_alive = in_background(lambda: self.client.request_raw(call, once))
 
@@ -112,7 +107,7 @@ class StagedSession:
     def read_expiry(self, *, all_accepted: bool) -> None:
         """Read the status, as no page is due. Raises SessionEnded if the session accepts no more pages.
 
-        If it expired after `all_accepted`, it may still be applied unless more records come.
+        If it has expired and `all_accepted`, it may still be applied, unless more records follow.
         """
         status = self.read_status(self.interrupted)
         if status.state == "expired" and all_accepted:
@@ -157,7 +152,7 @@ class StagedSession:
         """The session's status, retried until `until`, in monotonic seconds."""
         left = max(0.0, min(self.limit_seconds, until - time.monotonic()))
         retry_policy = replace(self.retry_policy, retry_seconds=left)
-        # From now on it notices whether this process was paused.
+        # From here on, it notices whether this process was paused.
         self._heartbeat = Heartbeat(check or self.check)
         return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
@@ -172,7 +167,7 @@ class StagedSession:
         quiet_seconds = self.client.timings.quiet_period if self.late_copy_possible else 0.0
         equal_since: float | None = None
         for seconds in self.client.timings.poll_intervals():
-            # The status is that of some moment between `asked` and `now`.
+            # The status is from some moment between `asked` and `now`.
             asked = time.monotonic()
             status = self.read_status()
             if not self.can_close(status):
@@ -213,8 +208,8 @@ class StagedSession:
         began = time.monotonic()
         seen: list[datetime] = []
         was_active = busy = False
-        for looks, seconds in enumerate(client.timings.poll_intervals()):
-            # A look may itself wait for long, under a rate limit.
+        for reads, seconds in enumerate(client.timings.poll_intervals()):
+            # Under a rate limit, the reads themselves may take long.
             asked = time.monotonic()
             integration = interruptibly(lambda: client.integration_status(self.retry_policy), check)
             events = recent_events(client, self.retry_policy, check, parse_time(status.created_at))
@@ -226,7 +221,7 @@ class StagedSession:
             shows_all = not active and (activity is None or any(activity <= known for known in known_times))
             if shows_all and not was_active:
                 return True
-            if not looks:
+            if not reads:
                 what = (
                     f"last activity was at {iso(activity)}"
                     if not active

@@ -23,7 +23,7 @@ SocketOptions = Sequence[tuple[int, int, int | bytes]]
 
 
 class FastSocket(socket.socket):
-    """Sets its timeout only to another value: each time, another thread of this process may take the GIL."""
+    """Skips setting a timeout that it already has: each call may let another thread take the GIL."""
 
     def settimeout(self, value: float | None) -> None:
         """Set the timeout of each operation, in seconds; None for none."""

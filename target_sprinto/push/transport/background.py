@@ -26,7 +26,6 @@ POLL_INTERVAL = 0.1
 _STANDSTILL_SECONDS = 0.5
 """A longer gap between two checks is more than a delay: the process or the machine was stopped."""
 
-
 _THREAD_BYTES = 16 << 20
 """More memory than a thread needs to start: its stack, and Python's own data about it."""
 
@@ -55,8 +54,8 @@ def in_background(
 ) -> Future[_T]:
     """Do `work` on a daemon thread, so that the process can exit even if the thread is stuck.
 
-    Raises ResourcesExhausted. If `or_here` is given, it is called instead, on this thread: for work without
-    which a run cannot discard. Nothing interrupts it, so it has to limit its own time.
+    Raises ResourcesExhausted. If `or_here` is given, it is called on this thread instead, for work that a run
+    needs in order to discard. Nothing interrupts it, so it has to limit its own time.
     """
     # Not a ThreadPoolExecutor, which joins its threads at exit.
     future = Future() if future is None else future
@@ -173,7 +172,7 @@ class Heartbeat:
         self._check()
 
     def stood_still(self) -> bool:
-        """Whether this has happened since the object was created."""
+        """Whether there was such a gap since the object was created."""
         now = _clocks()
         longest = max(one - before for one, before in zip(now, self._last, strict=True))
         self._last = now

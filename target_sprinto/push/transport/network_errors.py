@@ -33,7 +33,7 @@ _CERTIFICATE_REQUIRED = ("CERTIFICATE_REQUIRED",)
 """Under TLS 1.3 a server sends this after the handshake, but before it reads a request."""
 
 _PROXY_BUSY = frozenset({429, 500, 502, 503, 504})
-"""A proxy's responses to CONNECT that may be different a moment later; tinyproxy's to a dead host is 500."""
+"""Responses of a proxy to CONNECT that may differ a moment later; tinyproxy returns 500 for a dead host."""
 
 _TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 

@@ -33,20 +33,16 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """For SO_LINGER: linger for 0 seconds."""
 
 _PIECE_BYTES = 16_384
-"""What TLS sends in one step, and each step may take the whole of a socket's timeout."""
-
+"""What TLS sends in one step; each step may take the socket's whole timeout."""
 
 _MAX_INFORMATIONAL = 100
 """Maximum informational responses (1xx) before the final one; with more, the request fails."""
 
-
 _MAX_BYTES = 32_000_000
 """Of a response as it is sent: twice what is read of its body, to leave room for headers and small chunks."""
 
-
 _TOLERANCE_SECONDS = 0.1
 """How much longer than the time left one read may take: see `addresses.FastSocket`."""
-
 
 _MAX_IDLE_SECONDS = 10.0
 """Firewalls and gateways silently drop idle connections, and reset the next request on one."""
@@ -218,7 +214,7 @@ class _FinalResponse(HTTPResponse):
         self.msg.set_payload("")
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client skips only 100, and takes any other 1xx (103 Early Hints) for the final response.
+        # http.client skips only 100, and mistakes any other 1xx (103 Early Hints) for the final response.
         for _ in range(_MAX_INFORMATIONAL + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc] # private in http.client
             if status // 100 != 1 or status == HTTPStatus.SWITCHING_PROTOCOLS:

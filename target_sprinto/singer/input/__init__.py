@@ -1,1 +1,1 @@
-"""What comes in: lines of stdin, Singer messages, batch files."""
+"""The input: lines of stdin, Singer messages, batch files."""

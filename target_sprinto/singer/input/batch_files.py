@@ -33,7 +33,7 @@ class _Encoding(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iterator[BatchFile]:
-    """The files of a BATCH message; `own` are the loader's files. Raises BatchNotSupported or InvalidLine."""
+    """The files of a BATCH message; see BatchFile for `own`. Raises BatchNotSupported or InvalidLine."""
     stream = message["stream"]
     try:
         files = msgspec.json.decode(message["manifest"], type=list[str])
@@ -46,7 +46,7 @@ def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iter
         encoding = msgspec.json.decode(message["encoding"], type=_Encoding)
     except msgspec.DecodeError:
         raise BatchNotSupported(
-            f"a BATCH message for stream {quoted(stream)} whose encoding is not JSON Lines, plain or gzip.",
+            f"the encoding of a BATCH message for stream {quoted(stream)} is not JSON Lines, plain or gzip.",
             "Set the tap's `batch_config.encoding` to format `jsonl` and compression `gzip` or `none`.",
         ) from None
     yield from (BatchFile(_path(url), encoding.compression == "gzip", own) for url in files)
@@ -56,7 +56,7 @@ def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iter
 class BatchFile:
     """One file of a batch. `str()` names it and its current line, from 1.
 
-    `own` are the loader's files, by device and inode.
+    `own` are the loader's config files, by device and inode: none of them is read.
     """
 
     path: str

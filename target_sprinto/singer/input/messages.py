@@ -116,7 +116,7 @@ def parse_message(line: bytes) -> dict[str, Any]:
         name: value for name in message.__struct_fields__ if (value := getattr(message, name)) is not UNSET
     }
     if kind not in _REQUIRED:
-        raise invalid_line("no message type." if kind is UNSET else _why_unknown(kind))
+        raise invalid_line("the message has no type." if kind is UNSET else _why_unknown(kind))
     _require_parts(kind, found)
     if "key_properties" in found:
         try:
@@ -171,7 +171,7 @@ def diagnose_line(line: bytes) -> InputError | None:
         return invalid
     if not_finite:
         return InvalidRecord(
-            "NaN or Infinity, which JSON cannot represent and which is not usable as evidence.",
+            "it has NaN or Infinity, which JSON cannot represent and which is not usable as evidence.",
             "Make the tap send null, or leave the field out.",
         )
     return None

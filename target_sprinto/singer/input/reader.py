@@ -35,8 +35,8 @@ class SprintoReader(GenericSingerReader[bytes]):
     `check` is called while waiting for input, and may raise to stop reading. `reject` is passed a line that
     is invalid only because of a number that JSON cannot represent; it raises unless the record may be left
     out. `guard` is the context in which lines are read. `longest_silence` is the number of seconds without
-    input after which a tap on stdin is assumed to have crashed; 0 for none. `by_command` bypasses Python's
-    buffer of a file, too: then nothing else may have read it.
+    input after which a tap on stdin is assumed to have crashed; 0 for none. `by_command`: Python's buffer
+    of a file is bypassed, too, so nothing else may have read from the file.
     """
 
     check: InterruptCheck
@@ -138,7 +138,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         try:
             yield from lines
         except Exception as failure:
-            # Any other source is the caller's, and so is its error: those of `requests` are OSErrors.
+            # The error of any other source is the caller's own: those of `requests` are OSErrors.
             is_file = hasattr(source, "read")
             if is_file and isinstance(failure, UnicodeError):
                 raise invalid_line("the line is not UTF-8.", self.line + 1) from None

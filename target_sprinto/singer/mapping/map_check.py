@@ -41,7 +41,7 @@ _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
 _OPTIONAL = "Correct it. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."
 _ONE_EXPRESSION = "Write it on one line; or put parentheses around its lines, or `>` instead of `|` in YAML."
 _CONDITION = "Correct it. A comparison has two `=`, as in `status == 'ACTIVE'`."
-_NULL = "`get` returns null where it is missing: correct the name, unless the tap may leave the field out."
+_NULL = "`get` returns null if it is missing: correct the name, unless the tap may leave the field out."
 _PYTHON = {"true": "True", "false": "False", "null": "None", "none": "None"}
 _EXAMPLES = "Correct it: `record['Work Email']` reads a field, `a + ' ' + b` joins two, `'x'` is a constant."
 _OPERATORS = re.compile(r"[|?=<>+*%$!]")
@@ -97,7 +97,7 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
         if "__key_properties__" in rule.options:
             raise MapFailed(
                 f"`__key_properties__` of stream {quoted(stream)} names {quoted(key)}, which its map does"
-                f" not make{nearest_first(key, outputs, most=3)}.",
+                f" not make{nearest_first(key, outputs, limit=3)}.",
                 "Name the target fields that identify an entity.",
             )
         made = [target for target, expression in rule.fields.items() if expression == key]
@@ -111,7 +111,7 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
 
 
 def require_known_names(
-    rule: MapRule, stream: str, fields: Mapping[str, Any], functions: Iterable[str]
+    rule: MapRule, stream: str, fields: Mapping[str, Any], functions: Collection[str]
 ) -> None:
     """Raise MapFailed if the rule names a field that the stream's schema lacks.
 
@@ -120,13 +120,12 @@ def require_known_names(
     """
     if not fields:
         return
-    functions = list(functions)
     for target, name in rule.unknown_names(fields, functions):
         if name in called_names(rule.expressions[target]):
             raise _failure(
                 stream,
                 f"calls {quoted(name)} for {_place(target)}, and there is no such"
-                f" function{nearest_first(name, functions, most=len(functions))}.",
+                f" function{nearest_first(name, functions, limit=len(functions))}.",
                 "Use one of those, or a method of text such as `x.upper()`; or compute it at the tap.",
             )
         raise _no_such_field(
@@ -141,7 +140,7 @@ def require_known_names(
             raise _failure(
                 stream,
                 f"removes field {quoted(name)}, and the stream's schema has no such"
-                f" field{nearest_first(name, fields, most=3)}.",
+                f" field{nearest_first(name, fields, limit=3)}.",
                 "Correct the name, so that no other field is sent unintentionally; or remove the rule.",
             )
 
@@ -205,22 +204,22 @@ def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its ma
         if field not in entity.fields and (entity.closed or (rules.get(field) and entity.names_all)):
             raise MapFailed(
                 f"stream {quoted(stream)} sends field {quoted(field)}, and entity type {name} has no"
-                f" such field (`entity_schemas`){nearest_first(field, entity.fields, most=3)}.",
+                f" such field (`entity_schemas`){nearest_first(field, entity.fields, limit=3)}.",
                 'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
             )
         source = rules.get(field) or field
         found, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if found - {"null"} and wanted and found.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
             raise MapFailed(
-                f"{_in(stream, field)} is {_list(found - {'null'})}, but entity type {name} requires"
-                f" {_list(wanted)} (`entity_schemas`).",
+                f"{_in(stream, field)} is {_alternatives(found - {'null'})}, but entity type {name} requires"
+                f" {_alternatives(wanted)} (`entity_schemas`).",
                 _conversion(reading(source), found, wanted),
             )
     for field in entity.required:
         if field not in sent and (fields or rule.name is not None):
             raise MapFailed(
                 f"stream {quoted(stream)} does not send field {quoted(field)}, which entity type {name}"
-                f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, most=3)}.",
+                f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, limit=3)}.",
                 f'Map it in `stream_maps`: {{{in_json(stream)}: {{{in_json(field)}: "…"}}}}.',
             )
     # The order of an entity's records is kept by its key properties. A stream may have none.
@@ -261,7 +260,7 @@ def _no_such_field(stream: str, target: str, name: str, known: Iterable[str], hi
     return _failure(
         stream,
         f"reads {quoted(name)} for {_place(target)}, and the stream's schema has no such"
-        f" field{nearest_first(name, known, most=3)}.",
+        f" field{nearest_first(name, known, limit=3)}.",
         hint,
     )
 
@@ -285,7 +284,7 @@ def _cause(target: str, name: str, expression: str, fields: Mapping[str, Any]) -
 def _missing_parts(
     stream: str, target: str, expression: str, fields: Mapping[str, Any]
 ) -> Iterator[tuple[str, bool, MapFailed]]:
-    """Items and attributes that an object's schema lacks, as in `profile.email`; whether `get` reads them."""
+    """Parts that an object's schema lacks, as in `profile.email`: name, whether `get` reads it, the error."""
     known = readable(expression, fields)
     for node in nodes_of(expression):
         if (step := step_of(node)) is None:
@@ -317,7 +316,7 @@ def _as_typed(hint: str, otherwise: str) -> str:
     return hint if len(hint) <= _LONGEST_HINT and hint.isprintable() else otherwise
 
 
-def _list(kinds: Iterable[str]) -> str:
+def _alternatives(kinds: Iterable[str]) -> str:
     return " or ".join(sorted(kinds))
 
 

@@ -32,13 +32,13 @@ _MAX_LENGTH = 100_000
 _MAX_DIGITS = 4300
 """Of an integer that is converted to text (Python: sys.int_info).
 
-Expressions read no decimal with more, on either side of its point: to convert or format the ten characters of
-`1e99999999` takes hours, in which nothing can interrupt it.
+No expression reads a decimal with more on either side of its point: converting or formatting the ten
+characters of `1e99999999` takes hours, and cannot be interrupted.
 """
 
 
 def is_too_long(number: Decimal) -> bool:
-    """Whether no expression may read a decimal."""
+    """Whether a decimal has too many digits for an expression to read it."""
     return abs(number.adjusted()) >= _MAX_DIGITS
 
 

@@ -50,7 +50,7 @@ employment type
 _WRAPPERS = re.compile(r"attributes|properties|fields")
 """Objects whose name does not change the meaning of their fields."""
 _PERSONAL = re.compile(rf"{_WRAPPERS.pattern}|profile|work|name|employee|user|person|personal")
-"""The same for a person. A device's `user.id` identifies its owner."""
+"""The same for people only: a device's `user.id` identifies its owner."""
 
 _ACCOUNT_EVENTS = re.compile(r"creat|activat|updat|modif|login|chang|expir|last seen|registered|sync")
 _PEOPLE = re.compile(r"\b((employee|user|person|worker|contractor|member)s?|people|staff|directory)\b")
@@ -109,7 +109,7 @@ def _propose(
     rank, path = usable[0]
     schema, may_be_null = sources[path]
     level = "sure" if rank < _LIKELY and len(usable) == 1 else "likely"
-    # Identity and support taps call the rights of an account so.
+    # In identity and support taps, this is the name of an account's access rights.
     is_right = words(path[-1]) == "role"
     why = "same name" if rank == 0 else "same meaning" if rank < _LIKELY else "usual name"
     if len(usable) > 1:
@@ -184,7 +184,7 @@ def _as_date_time(expression: str, shapes: set[str], *, nullable: bool) -> tuple
         midnight = _unless_empty(f"{expression} + 'T00:00:00Z'", expression, nullable=nullable)
         return midnight, "a date becomes midnight UTC"
     if "local time" in shapes:
-        return None, "its times have no time zone, or another format than 2026-01-31T09:00:00Z"
+        return None, "its times have no time zone, or a format other than 2026-01-31T09:00:00Z"
     return expression, "" if shapes == {"date-time"} else "it may not be a date and time"
 
 

@@ -18,8 +18,7 @@ _OF_NULL = {
     **dict.fromkeys((ast.Eq, ast.In), "is not None and"),
     **dict.fromkeys((ast.NotEq, ast.NotIn), "is None or"),
 }
-"""What keeps the result of a comparison with null, by operator; `<` fails on null in any case."""
-
+"""The guard that keeps the result of a comparison with null, by operator; `<` fails on null anyway."""
 
 _CONTENTS = frozenset({"get", "list", "pop", "values"})
 """Functions and methods that return what an object or a list holds; no other returns a decimal."""
@@ -29,8 +28,8 @@ def inexact_comparisons(expression: str, fields: Mapping[str, Any]) -> Iterator[
     """The comparisons of a decimal with a float; `fields` is ``{field: JSON Schema}``.
 
     Yields what may be a decimal, the float that it is compared with, and the comparison to write instead.
-    A record's number with a fraction is an exact decimal, and 8.3 in an expression a float that is slightly
-    more: `score < 8.3` is true for a score of 8.3.
+    A record's number with a fraction is an exact decimal, but 8.3 in an expression is a slightly larger
+    float: `score < 8.3` is true for a score of 8.3.
     """
     for node in nodes_of(expression):
         if not isinstance(node, ast.Compare):
@@ -80,7 +79,7 @@ def _is_never_decimal(node: ast.expr, fields: Mapping[str, Any]) -> bool:
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
-    """The expressions that an expression's value, or its items, are made of or chosen from."""
+    """The parts from which an expression's value, or its items, are computed or chosen."""
     match node:
         case ast.UnaryOp(_, operand):
             return [operand]
@@ -124,7 +123,7 @@ def mistaken_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple
 
 
 def _compared(node: ast.AST) -> list[tuple[ast.expr, list[ast.expr]]]:
-    """What is compared, and with which values, one of which it may equal."""
+    """The expressions that are compared for equality, each with the values that it may equal."""
     match node:
         case ast.Compare(left, [ast.Eq() | ast.NotEq()], [right]):
             return [(left, [right]), (right, [left])]

@@ -150,7 +150,7 @@ def unless_null(rule: str, expression: str, *, may_be_null: bool) -> str:
 
 
 def parsed(expression: str) -> ast.expr | None:
-    """The syntax tree; None unless it is one expression. Of several, the SDK's mapper takes the first."""
+    """The syntax tree; None unless it is one expression. Of several, the SDK's mapper uses the first."""
     try:
         statements = ast.parse(expression).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

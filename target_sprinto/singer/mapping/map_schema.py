@@ -47,7 +47,7 @@ def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any
         case ast.Name("record"):
             return as_mapped
     if _is_text(node):
-        # Not the other rules of the field, whose value it replaces.
+        # Without the other rules of the field: its value is replaced.
         return _TEXT
     found = read_at(node, fields)
     return _or_null(found) if isinstance(found, dict) else {}
@@ -91,9 +91,9 @@ def items_of(schema: object) -> dict[str, Any]:
 
 
 def readable(expression: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schemas of the names in an expression: variables of comprehensions hide the fields of their names.
+    """The schemas of the names in an expression: a comprehension's variable hides the field of its name.
 
-    The parts of a variable are not known: elsewhere in the expression, its name may mean the field.
+    The parts of such a variable are unknown: elsewhere in the expression, its name may mean the field.
     """
     found = fields
     for node in nodes_of(expression):

@@ -73,7 +73,7 @@ class Arrivals:
                 yield f"Stream {quoted(stream)} {text}: {_list(named)}."
 
     def require_named(self) -> None:
-        """Raise StreamMissing for a named stream that the tap did not send, nor another of its entity type.
+        """Raise StreamMissing if the tap sent neither a named stream nor any other of its entity type.
 
         Also for an expected entity type without a stream, and for a removed field that no matching stream
         has. An input without streams is accepted.
@@ -126,7 +126,7 @@ class Arrivals:
 
 
 def _mapped(stream_maps: Mapping[str, Any], entity_types: EntityTypes) -> Iterator[tuple[str, str | None]]:
-    """The tap's streams, or patterns of them, that `stream_maps` has rules for, and their entity types."""
+    """The streams or patterns that `stream_maps` has rules for, each with its entity type."""
     for name, rule in stream_maps.items():
         options = rule if isinstance(rule, dict) else {}
         if name != "__else__":

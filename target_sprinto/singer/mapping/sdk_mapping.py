@@ -25,7 +25,7 @@ _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and their attribute with the missing name."""
 
 _OPTIONAL = (
-    "A field that may be missing is read by `record.get('x')`; one that may be null by"
+    "Read a field that may be missing with `record.get('x')`, and one that may be null with"
     " `x.upper() if x else None`."
 )
 _NULL = "Guard a value that may be null: `x.upper() if x else None`."
@@ -38,7 +38,7 @@ _HINTS = {
     "FunctionNotDefined": "There is no such function; text has methods, such as `x.upper()`.",
     "IterableTooLong": _TOO_LARGE,
     "KeyError": (
-        "A field that may be missing is read by `record.get('x')`; `config` holds `stream_map_config`."
+        "Read a field that may be missing with `record.get('x')`; `config` holds `stream_map_config`."
     ),
     "NameNotDefined": _OPTIONAL,
     "NumberTooHigh": _TOO_LARGE,
@@ -49,7 +49,7 @@ _BY_TEXT = {
     "NoneType": _OPTIONAL,
     "'fake'": "Faker is not installed, and made-up values are not evidence: map a field, or leave it out.",
     "'encode'": "`md5` and `sha256` take text: `md5(str(x))`.",
-    "JSON serializable": "`json.dumps` does not accept decimals: convert the number by `float(x)` first.",
+    "JSON serializable": "`json.dumps` does not accept decimals: convert the number with `float(x)` first.",
 }
 """By a part of the error's text."""
 
@@ -63,10 +63,9 @@ class SdkMapping:
         self._flattens = stream_map.flattening_enabled
         self._unflattened = copy.copy(stream_map)
         self._unflattened.flattening_options = None
-        copied = {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
-        self._copied = copied
+        self._copied = {target: _copied(parsed(text or "")) for target, text in rule.fields.items()}
         """By target field: the field that it copies, if the record has that; None if it copies no field."""
-        computed = {one: text for one, text in rule.expressions.items() if not copied.get(one)}
+        computed = {one: text for one, text in rule.expressions.items() if not self._copied.get(one)}
         self._operands: set[str] | None = None
         """The fields that the filter reads, or an expression that is more than a copy; None for any."""
         with contextlib.suppress(ValueError):
@@ -129,7 +128,7 @@ class SdkMapping:
     def _flattened(self, record: dict[str, Any]) -> dict[str, Any]:
         """The flattened record, without objects that are null, which the SDK keeps.
 
-        Raises InvalidRecord if two fields get one name: the SDK would keep the last.
+        Raises InvalidRecord if two fields get one name: the SDK would keep only the last.
         """
         flat = self._map.flatten_record(record)
         names = list(_flat_names(self._map, record, ()))

@@ -1,1 +1,1 @@
-"""Records that are not sent: what is wrong with them, their file, and their groups."""
+"""Rejected records: their file, and how they are grouped."""

@@ -43,8 +43,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a record came from: messages name this instead of its values.
 
     `number` is the record's ordinal number in the input, set if rejects are counted; `original` is set if
-    they are kept.
-    `map` is the name of the stream map, if the stream has several.
+    they are kept. `map` is the name of the stream map, if the stream has several.
     """
 
     stream: str
@@ -210,7 +209,7 @@ class RejectedRecords:
         written = len(_places(left))
         were, them = ("was", "it") if written == 1 else ("were", "them")
         when = "after a fix, once the session is applied" if held else "after a fix"
-        # An older version would replace the newer one.
+        # Otherwise an older version would replace a newer one.
         when += f", if no later run has sent {them}"
         text += (
             f" {written} {were} written to {self._file.path}; to load {them} {when}:"
@@ -221,7 +220,7 @@ class RejectedRecords:
         return text
 
     def finish_unapplied(self) -> str:
-        """Finish the file of an unapplied run, whose records the tap will resend. Says where it is."""
+        """Finish the file of an unapplied run, whose records the tap will resend; describe where it is."""
         with self._lock:
             # The response to an abandoned page may still arrive.
             self._ended = True
@@ -232,7 +231,7 @@ class RejectedRecords:
         try:
             file.path = file.path.rename(finished)
         except FileNotFoundError:
-            # It was removed, and is written again: under the name that says that it was not applied.
+            # It was removed, and is written again, under the name that says that it was not applied.
             file.path = finished
         except OSError:
             log.warning("%s could not be renamed to %s.", file.path, finished.name)
@@ -274,7 +273,7 @@ class RejectedRecords:
         self.raise_if_more_than(self._limit)
 
     def _write(self, rejected: Rejected) -> Rejected:
-        """Write it to the file; return what memory keeps: no bytes of the record, and no string twice."""
+        """Write it to the file; return what is kept in memory: no bytes of the record, each string once."""
         key = rejected.key
         if key is not None:
             entity = _entity(rejected.entity_type, key)
@@ -330,7 +329,7 @@ def _rejected(reject: Reject) -> Rejected:
         item.entity_type,
         item.key,
         reject.code,
-        FieldProblem(reject.field, reject.issue),
+        reject.problem,
         by_sprinto=True,
         response=reject.response,
     )

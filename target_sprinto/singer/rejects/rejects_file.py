@@ -111,7 +111,7 @@ class RejectsFile:
             self._descriptor = None
 
     def _holds(self, descriptor: int, places: Sequence[Position]) -> bool:
-        # To rewrite hundreds of megabytes takes seconds, and a run that ends has few.
+        # Rewriting hundreds of megabytes takes seconds, and a run that is ending has few of them.
         starts = [place.record.start for place in places]
         try:
             in_place = os.path.samestat(self.path.stat(), os.fstat(descriptor))

@@ -61,7 +61,7 @@ class EntitySchema:
             if where == ["format"] and isinstance(named, str):
                 raise SettingsError(
                     f"`entity_schemas.{short(entity_type)}` has the unknown `format` {quoted(short(named))}",
-                    hint="Write one of its JSON Schema draft, such as `date-time`, or none.",
+                    hint="Use a format of its JSON Schema draft, such as `date-time`, or none.",
                 ) from None
             raise SettingsError(
                 f'`entity_schemas.{shown(entity_type)}` must be {{"key": [field], "schema": {{JSON Schema}}}}'

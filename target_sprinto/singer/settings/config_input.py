@@ -161,9 +161,9 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str] = os.e
 
 
 def _from_dotenv(known: Mapping[str, Any], decided: Iterable[str]) -> dict[str, Any]:
-    """The settings of `.env` in the working folder, if there is one, but for those that are `decided`.
+    """The settings of `.env` in the working folder, if there is one, except those that are `decided`.
 
-    Raises SettingsError. No other user may have write access to it, which decides where the records go.
+    Raises SettingsError. No other user may have write access to it: it decides where the records go.
     """
     path = Path.cwd() / ".env"
     ignored = {_variable(name) for name in decided}

@@ -64,7 +64,7 @@ _SomeSeconds = Annotated[float, Meta(gt=0, le=_WEEK)]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings as the rest of the target uses them, each with its description.
 
-    A title precedes it where the name does not make a good one. A field without either is not a setting.
+    A title precedes it if the name does not make a good one. A field without a description is not a setting.
     """
 
     api_key: Annotated[
@@ -94,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     entity_types: Annotated[
         dict[str, str],
-        "Stream to entity type. A name may be a pattern: a stream's own name wins over patterns, and of"
+        "Entity type of each stream. A name may be a pattern: a stream's own name wins over patterns, and of"
         " several patterns the last one wins.",
         Meta(examples=[{"employees": "User"}]),
     ] = {}
@@ -111,7 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = Unmapped.FAIL
     client_reference_prefix: Annotated[
         str,
-        "Prefix of the session's `client_reference_id`; `/` and the run's uuid follow.",
+        "Prefix of the session's `client_reference_id`, followed by `/` and the run's uuid.",
     ] = "target-sprinto"
     page_size: Annotated[int, Meta(ge=1, le=MAX_ITEMS), "Maximum items in a page, 1 to 100."] = MAX_ITEMS
     max_parallel_pages: Annotated[
@@ -178,7 +178,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     expect: Annotated[
         dict[str, Expectation],
-        "What a run must contain, by entity type; else it is discarded: `min_records`, `max_records`,"
+        "What a run must contain, by entity type; otherwise it is discarded: `min_records`, `max_records`,"
         " `max_shrink_percent` (against the last applied receipt), `unique` fields.",
         Meta(examples=[{"User": {"min_records": 1, "max_shrink_percent": 20, "unique": ["workEmail"]}}]),
     ] = {}

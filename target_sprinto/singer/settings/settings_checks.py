@@ -82,15 +82,14 @@ def stream_map_problems(value: object) -> Iterable[str]:
 
 
 def _meant_option(part: str, rule: object) -> str:
-    """What to say of a name that looks like an option but is not one; empty for any other.
+    """The suggestion for a name that looks like an option but is not one; empty for any other.
 
     A rule that removes `__index_level_0__`, which pandas adds, is checked against the stream's SCHEMA.
     """
-    options = get_close_matches(part, MAP_OPTIONS, 1, _SIMILAR) if part.startswith("__") else []
     if part in MAP_OPTIONS:
         return ""
-    if options:
-        return f"did you mean `{options[0]}`?"
+    if part.startswith("__") and (near := get_close_matches(part, MAP_OPTIONS, 1, _SIMILAR)):
+        return f"did you mean `{near[0]}`?"
     is_field = rule in REMOVED or not re.fullmatch("__.+__", part)
     return "" if is_field else f"the options are {', '.join(sorted(MAP_OPTIONS))}"
 
@@ -179,8 +178,9 @@ def _described(error: ValidationError) -> str:
     name = ".".join(str(part) for part in error.absolute_path)
     rule, wanted = error.validator, cast("Any", error.validator_value)
     if rule == "required":
-        # The message names the missing key, and nothing else.
-        return f"`{error.message.split(chr(39))[1]}` is missing"
+        # The message quotes the missing key, and nothing else.
+        _, missing, *_ = error.message.split("'")
+        return f"`{missing}` is missing"
     if rule == "enum":
         return f"`{name}` must be one of {', '.join(map(str, wanted))}"
     if rule == "type":

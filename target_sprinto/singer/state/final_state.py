@@ -5,7 +5,7 @@ As found in singer-sdk 0.8 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap
 * A tap prints the STATE that it was given before its first record, then resends the rows that are equal
   to the bookmark, and since 0.48 leaves out a STATE that has not changed.
 * While a stream is read, its bookmark holds one of `MARKERS`; the end of the stream removes them. If
-  `state_partitioning_keys` are not the whole context, 0.23 to 0.30 (also 0.8 and 0.10) do not write that.
+  `state_partitioning_keys` are not the whole context, 0.23 to 0.30 (also 0.8, 0.10) never write that STATE.
 * A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`, or
   has a partition without a value for each context, such as the parent record of a child stream.
 * On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0. Since 0.50, that of a
@@ -65,7 +65,7 @@ _PARTITIONED_TABLE = (
     f"{_CRASHED} Partitioned SDK full tables end this way if given a STATE: set `expect`, then run without"
     " it, or with `require_final_state: false`."
 )
-_MARKED = "If all runs end so: select a child stream's parent; `state_partitioning_keys` need SDK 0.31."
+_MARKED = "If it persists: select a child stream's parent; `state_partitioning_keys` need SDK 0.31."
 _NAMED_DIFFERENTLY = (
     "If the tap crashed, check its log. If it finished, its records name their partition differently"
     " from its STATE: with tap-jsonl, give `path` in full."
@@ -77,7 +77,7 @@ _NO_LONGER_INCREMENTAL = (
 
 
 class FinalState:
-    """The last STATE of an input that is followed message by message; `value` is its JSON, if there is one.
+    """The last STATE of an input, which is passed message by message; `value` is its JSON, if there is one.
 
     `require_complete` checks at the end of the input whether it is complete.
 
@@ -284,4 +284,4 @@ def _by_context(bookmark: dict[str, Any]) -> dict[bytes, dict[str, Any]]:
 
 
 def _context_key(context: dict[str, Any]) -> bytes:
-    return encode(sorted((name, value) for name, value in context.items()))
+    return encode(sorted(context.items()))

@@ -24,7 +24,7 @@ def write_state(state: bytes, grace: InterruptCheck) -> None:
         # A reader that hangs must not keep a signal from ending the process.
         result_of(in_background(write, or_here=write), grace)
     except (OSError, ValueError, AttributeError, Interrupted):
-        # The same JSON, in whatever encoding the line about it is read.
+        # In ASCII, so that it is the same JSON whatever encoding the log is read in.
         ascii_only = re.sub(r"[^\0-\x7f]+", lambda text: json.dumps(text[0])[1:-1], state.decode())
         raise StateNotWritten(ascii_only) from None
 

@@ -46,7 +46,7 @@ Page = dict[str, list[Any]]
 MOST_TRIES = 3
 """How often a person repeats a failing command."""
 
-NOT_TOLD = re.compile("was left as it was|an earlier `apply` may have closed it")
+NOT_TOLD = re.compile("was not changed|an earlier `apply` may have closed it")
 LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 90
 
