@@ -200,6 +200,17 @@ def test_processing_within_ten_seconds_of_a_signal_is_a_success(door: FrontDoor)
     assert (finished.code, finished.stdout) == (0, state_line())
 
 
+def test_after_a_signal_the_status_is_read_often(door: FrontDoor) -> None:
+    """By now the polls are seconds apart, and the next but one would come too late."""
+    door.pace |= {"signal_shutdown_timeout": 3.0, "status_poll_interval": 0.1}
+    door.sandbox.configure(door.integration_id, processing_seconds=5.6)
+    process = start_closing(door)
+    # One before the close; the eighth after it comes 3.2 s after the close.
+    door.wait_for_operation("status", 9)
+    finished = stop(door, process, signal.SIGTERM)
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
 def test_a_signal_before_a_close_retry_discards(door: FrontDoor) -> None:
     busy = Respond(429, {"Retry-After": "200"})
     door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=busy))

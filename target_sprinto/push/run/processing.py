@@ -25,6 +25,8 @@ from target_sprinto.push.transport.background import (
 
 log = logging.getLogger(__name__)
 
+_POLL_AFTER_SIGNAL_SECONDS = 0.5
+
 
 def wait_for_other_sessions(staged: StagedSession) -> None:
     """Return once no other session is being processed, or with a warning once its limit is reached.
@@ -114,7 +116,7 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None) 
             if forbidden or time.monotonic() - unreadable_since >= timings.max_replica_lag:
                 raise
             log.warning("%s Reading it again.", unreadable.brief)
-            interruptible_sleep(seconds, staged.grace)
+            _sleep(staged, seconds)
             continue
         unreadable_since = None
         now = time.monotonic()
@@ -132,8 +134,14 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None) 
             raise errors.ProcessingTimeout(
                 f"Sprinto did not finish processing within {staged.limit_seconds:g} s."
             )
-        interruptible_sleep(seconds, staged.grace)
+        _sleep(staged, seconds)
     _compare_applied(staged, response, status)
+
+
+def _sleep(staged: StagedSession, seconds: float) -> None:
+    """Sleep until the next poll; after a signal, which leaves only seconds, not for long."""
+    sleep_before(Deadline(seconds, staged.interrupted, min(seconds, _POLL_AFTER_SIGNAL_SECONDS)), seconds)
+    staged.grace()
 
 
 def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch) -> SessionStatus:
