@@ -28,7 +28,7 @@ config_option = partial(
     "--config",
     multiple=True,
     required=True,
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE",
     help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
 )

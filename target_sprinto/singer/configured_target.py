@@ -141,7 +141,7 @@ class ConfiguredTarget(Target):
                 option.multiple, option.callback = True, _one_input
             if option.name == "config":
                 # Enables shell completion.
-                option.type = click.Path()
+                option.type = click.Path(readable=False)
 
         return SprintoCommand(
             name=cls.name,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.singer.target import SprintoTarget
-from tests.support.front_door import FrontDoor, people
+from tests.support.front_door import PROGRAMS, FrontDoor, people
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -374,6 +377,22 @@ def test_inline_settings_are_not_repeated_in_the_error(door: FrontDoor) -> None:
     finished = door.run(b"", "--config", '{"api_key": "sandbox-key"}')
     assert finished.code == 1
     assert "config file no. 1 cannot be read (No such file" in finished.error
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="root may read every file")
+@pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
+def test_a_config_of_another_user_is_an_error_in_the_settings(door: FrontDoor, program: str) -> None:
+    config = door.config()
+    config.chmod(0)
+    powerless = "-dac_override,-dac_read_search"
+    through = ["setpriv", "--bounding-set", powerless, "--inh-caps", powerless] if os.geteuid() == 0 else []
+    words = ["check"] if program == "sprintoctl" else []
+    command = [*through, sys.executable, *PROGRAMS[program], *words, "--config", str(config)]
+    finished = subprocess.run(command, input=b"", capture_output=True, check=False, cwd=door.folder)
+    assert finished.returncode == 1
+    assert b"cannot be read (Permission denied)" in finished.stderr
+    assert finished.stderr.rstrip().endswith(b"[settings]")
 
 
 @pytest.mark.parametrize("content", ["NaN", '{"page_size": Infinity}', '{"request_timeout_seconds": 1e10}'])
