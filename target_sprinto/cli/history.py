@@ -103,7 +103,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         click.echo(past.openmetrics(series, now), nl=False)
     elif form == "html":
         report = history_html.render(
-            series,
+            past.until_now(series, now),
             (begin, end, every),
             integrity=(
                 f"The signatures of {pluralize(len(runs), 'receipt')} were"
@@ -118,7 +118,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
             click.echo(line)
     missing = list(past.stale(series, now, max_age)) if max_age is not None else []
     if since is not None and form != "html":
-        missing += past.gaps(series, since, end, every)
+        missing += past.gaps(past.until_now(series, now), since, end, every)
     for line in missing:
         click.echo(line, err=form != "text")
     if missing:

@@ -224,6 +224,33 @@ def test_each_gap_in_a_period_is_reported(door: FrontDoor, past: Past) -> None:
     assert ask(door, "past", *period[:4], "--every", "3d").code == 0
 
 
+def test_a_gap_across_an_end_of_the_period_is_reported_as_a_whole(door: FrontDoor, past: Past) -> None:
+    for days in (-1, 0, 2, 3):
+        past.add(NOON + timedelta(days=days))
+    gap = f"{pipeline(door)} User: not applied from 2026-11-10 12:00Z to 2026-11-12 12:00Z, 2 days."
+    # The run of the 11th was missed: within either period, no time without a run is longer than 26 hours.
+    for since, until in (
+        ("2026-11-09", "2026-11-11"),
+        ("2026-11-12", "2026-11-14"),
+        ("2026-11-09", "2026-11-14"),
+    ):
+        shown = ask(door, "past", "--since", since, "--until", until)
+        assert shown.code == 1, since
+        assert shown.stdout.splitlines()[2:] == [gap]
+        page = ask(door, "past", "--since", since, "--until", until, "--format", "html").stdout
+        assert "Not complete: 1 gap." in page
+
+
+def test_a_run_in_the_future_does_not_end_a_gap(door: FrontDoor, past: Past) -> None:
+    now = datetime.now(timezone.utc)
+    past.add(now - timedelta(hours=2))
+    past.add(now + timedelta(days=90))
+    since = f"{now - timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}"
+    assert ask(door, "past", "--since", since).code == 0
+    shown = ask(door, "past", "--since", since, "--every", "1h")
+    assert f" to {now:%Y-%m-%d}" in shown.stdout.splitlines()[-1]
+
+
 def test_a_period_without_an_applied_run_is_not_complete(door: FrontDoor, past: Past) -> None:
     now = datetime.now(timezone.utc)
     past.add(now - timedelta(hours=30), {"User": 100})
