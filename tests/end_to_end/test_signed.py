@@ -707,6 +707,30 @@ def test_a_receipt_cut_to_its_first_bytes_is_a_problem(door: FrontDoor, size: in
     assert last.name in finished.stdout
 
 
+REWRITTEN: dict[str, Callable[[bytes], bytes]] = {
+    "indented again": lambda content: json.dumps(json.loads(content), indent=4).encode(),
+    "sorted": lambda content: json.dumps(json.loads(content), sort_keys=True).encode(),
+    "other line ends": lambda content: content.replace(b"\n", b"\r\n"),
+    "a byte order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "NULs": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("how", REWRITTEN)
+def test_a_rewritten_receipt_is_a_problem_too(door: FrontDoor, how: str) -> None:
+    keygen(door)
+    for _ in range(2):
+        assert door.run(people(3), **IN_FOLDER, receipt_key_file="key.pem").code == 0
+    last = max((door.folder / "receipts").glob("*.json"), key=lambda path: read_receipt(path)["number"])
+    last.write_bytes(REWRITTEN[how](last.read_bytes()))
+    finished = verify(door, "receipts")
+    check_failed(finished, "receipt-chain", "1 problem in 2 receipts")
+    assert f"{last.name} is not an intact receipt" in finished.stdout
+    # Without the envelope too, if the file still says what it is.
+    last.with_name(f"{last.name}.dsse").unlink()
+    assert sprintoctl(door, "verify", "receipts").code == (how != "NULs")
+
+
 def test_an_envelope_whose_receipt_was_removed_is_a_problem(door: FrontDoor) -> None:
     keygen(door)
     for _ in range(2):
