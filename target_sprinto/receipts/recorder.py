@@ -178,7 +178,7 @@ class ReceiptRecorder(RunObserver):
         held = self.state() if ending.state_went_to == "receipt" else None
         with self._lock:
             # The response to an abandoned page may still arrive while the pages are written.
-            self._closed = ending.outcome != "unfinished"
+            ended = self._closed = ending.outcome != "unfinished"
             entity_types = self._entity_types()
         return receipt.Receipt(
             format=receipt.FORMAT,
@@ -191,8 +191,9 @@ class ReceiptRecorder(RunObserver):
             run=self.run_uuid,
             reference=client_reference_id(info.client_reference_prefix, self.run_uuid, info.finish),
             started_at=iso(self._started_at),
-            ended_at=None if ending.outcome == "unfinished" else iso(_now()),
-            number=None,
+            ended_at=iso(_now()) if ended else None,
+            # Replaced when it is written, as is `checksum`.
+            number=1 if ended else None,
             previous=None,
             signed_by=None,
             integration_id=info.integration_id,

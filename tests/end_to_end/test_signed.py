@@ -240,6 +240,7 @@ CONTRADICTIONS: dict[str, tuple[str, Forge]] = {
         "receipt-outcome",
         lambda _: [('"error": null', '"error": "state-not-written"')],
     ),
+    "no number": ("receipt-outcome", lambda _: [('"number": 1', '"number": null')]),
     "applied and cancelled": (
         "receipt-outcome",
         lambda _: [('"state":"processed"', '"state":"cancelled"')],
