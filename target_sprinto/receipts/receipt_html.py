@@ -59,6 +59,13 @@ def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
         headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
         explained=escape(" ".join(filter(None, (reason, _explain(receipt))))),
         facts=_facts(receipt, checked_by),
+        tables="" if receipt.outcome == "unfinished" else _tables(receipt),
+    )
+
+
+def _tables(receipt: Receipt) -> str:
+    return fill(
+        "receipt_tables.html",
         entities=table(
             "Entity type, From streams, Entities:number, Accepted:number, Counted by Sprinto:number,"
             " SHA-256:digest",
@@ -111,7 +118,7 @@ def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
             ((_moment(event.at), event.level, event.type, event.id) for event in receipt.events or ()),
             "The log could not be read." if receipt.events is None else "None.",
         ),
-    )
+    ).decode()
 
 
 def fill(template: str, **parts: str) -> bytes:
@@ -177,11 +184,16 @@ def _facts(receipt: Receipt, checked_by: str | None) -> str:
         ("Exit code", receipt.exit_code),
         ("Error", receipt.error_message if HEADLINES[receipt.outcome][2] else None),
         ("Input line of the error", receipt.error_line),
-        ("STATE went to", receipt.state_went_to),
         ("Settings (SHA-256)", receipt.settings_sha256),
-        ("Input (SHA-256)", receipt.input_sha256),
-        ("Input lines", receipt.input_lines),
-        ("Final STATE required", "yes" if receipt.final_state_required else "no"),
+    ]
+    if receipt.outcome != "unfinished":
+        facts += [
+            ("STATE went to", receipt.state_went_to),
+            ("Input (SHA-256)", receipt.input_sha256),
+            ("Input lines", receipt.input_lines),
+            ("Final STATE required", "yes" if receipt.final_state_required else "no"),
+        ]
+    facts += [
         ("Host", receipt.provenance.host),
         ("User", receipt.provenance.user),
         # Marked, so that they are not mistaken for facts that the run established.

@@ -636,9 +636,22 @@ def test_an_html_report_lists_rejects(door: FrontDoor) -> None:
 
 def test_an_html_report_of_a_running_run_says_unfinished(door: FrontDoor) -> None:
     process = door.midway(**JSON)
-    assert ">Unfinished<" in page(door)
+    unfinished = page(door)
+    assert ">Unfinished<" in unfinished
     assert door.finish(process, [STATE]).code == 0
-    assert ">Applied<" in page(door)
+    applied = page(door)
+    assert ">Applied<" in applied
+    # The file was written before the run did anything, so it shows neither a record nor that there was none.
+    for unknown in (
+        "<dt>STATE went to<",
+        "<dt>Input lines<",
+        "<dt>Final STATE",
+        "<h2>Streams<",
+        "<h2>Phases",
+    ):
+        assert unknown in applied
+        assert unknown not in unfinished
+    assert "No session was opened" not in unfinished
 
 
 def test_the_settings_digest_distinguishes_settings_but_not_keys(door: FrontDoor, tmp_path: Path) -> None:
