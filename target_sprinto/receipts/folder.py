@@ -162,7 +162,7 @@ def _is_unfinished(path: Path, head: chain.Head) -> bool:
 
 def _past_run(path: Path, sha256: str, receipt: document.Receipt, signer: str | None) -> PastRun:
     # Not checked: the receipt's own claim, if it has an envelope at all.
-    claimed = receipt.signed_by if _exists(signing.envelope_path(path)) else None
+    claimed = receipt.signed_by if signing.has_envelope(path) else None
     types = receipt.entity_types if receipt.outcome == "applied" else []
     ended_at = parse_time(receipt.ended_at)
     if ended_at is None:

@@ -287,11 +287,29 @@ def test_verify_names_the_key_that_signed_not_the_claimed_one(door: FrontDoor) -
     assert read_receipt(path)["signed_by"] not in page
 
 
-def test_a_receipt_without_its_envelope_counts_as_unsigned(door: FrontDoor) -> None:
+LOST: dict[str, Callable[[Path], object]] = {
+    "missing": lambda path: path.unlink(),
+    "an empty object": lambda path: path.write_text("{}"),
+    "without a signature": lambda path: path.write_text(
+        json.dumps(json.loads(path.read_bytes()) | {"signatures": []})
+    ),
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_receipt_without_its_envelope_counts_as_unsigned(door: FrontDoor, how: str) -> None:
     path = sign(door)
+    key, name = read_receipt(path)["signed_by"], "receipts/receipt.json"
+    history = ("history", "receipts", "--format", "html")
     assert "Unsigned: none;" in sprintoctl(door, "verify", "receipts").stdout
-    path.with_name("receipt.json.dsse").unlink()
+    assert key in sprintoctl(door, *history).stdout
+    LOST[how](path.with_name("receipt.json.dsse"))
     assert "Unsigned: 1;" in sprintoctl(door, "verify", "receipts").stdout
+    assert key not in sprintoctl(door, *history).stdout
+    lost = f"It names the key {key} as its signer, but its envelope is missing or invalid"
+    assert lost in sprintoctl(door, "verify", name).stdout
+    page = sprintoctl(door, "receipt", name, "--html").stdout
+    assert f"none: it names the key {key}, but its envelope is missing or invalid" in page
 
 
 def make_huge(path: Path) -> None:
