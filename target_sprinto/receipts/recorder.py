@@ -169,7 +169,9 @@ class ReceiptRecorder(RunObserver):
                 log.warning("%s Was this machine's clock set back?", wrong.message)
             self.file.write(lambda: made, min(LOCK_SECONDS, deadline.remaining()))
         except ReceiptNotWritten as problem:
-            log.warning("%s The run's outcome does not change.", problem)
+            # A run that holds has failed for the same reason.
+            if not isinstance(ending.failure, ReceiptNotWritten):
+                log.warning("%s The run's outcome does not change.", problem)
         except Exception as bug:  # noqa: BLE001 - a receipt must not change a run's outcome
             log.warning("The receipt %s could not be written. %s", self.file.path, InternalError(bug))
 
