@@ -186,7 +186,7 @@ def _not_readable(folder: Path, problem: OSError) -> ReceiptNotWritten:
     what = "the folder of the receipts" if found == folder else "maybe the receipt of the previous run"
     return ReceiptNotWritten(
         f"{short(str(found), _LONGEST_PATH)}, {what}, cannot be read ({private_files.reason(problem)}).",
-        "Make it readable, or move it.",
+        "Make it readable.",
     )
 
 
