@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,6 +101,10 @@ def _verify_folder(folder: Path, public_keys: list[PublicKey]) -> None:
     if not found.receipts:
         raise errors.ReceiptUnusable(f"{folder} contains no receipt of a run that ended ({found}).")
     click.echo(f"{OK}: {found}; none is missing between the first and the last.")
+    for url, count in sorted(Counter(run.pipeline.api_url for run in found.runs).items()):
+        if url not in REGIONS.values():
+            runs = pluralize(count, "run")
+            click.echo(f"Against {shown(url)}, which is not Sprinto's own address: {runs}.")
     if not public_keys:
         unsigned = sum(run.signed_by is None for run in found.runs)
         click.echo(f"Unsigned: {unsigned or 'none'}; --public-key FILE checks the signatures.")
@@ -154,8 +159,9 @@ def receipt(receipt: Path, output: Path, public_keys: list[PublicKey], *, as_htm
     has_envelope = signing.has_envelope(receipt)
     page = receipt_html.render(document, has_envelope=has_envelope, checked_by=signer)
     try:
-        if output.exists() and receipt.samefile(output):
-            raise click.UsageError("-o would overwrite the receipt: name another file.")
+        is_own = output.exists() and receipt.samefile(output)
+        if is_own or output.suffix.lower() in {".json", signing.ENVELOPE_SUFFIX}:
+            raise click.UsageError("-o names a receipt or an envelope: name another file.")
         with click.open_file(str(output), "wb") as file:
             file.write(page)
             file.flush()

@@ -616,6 +616,8 @@ def test_each_receipt_refers_to_the_previous_one(door: FrontDoor) -> None:
     finished = sprintoctl(door, "verify", "receipts")
     assert finished.stdout.startswith("OK: 3 receipts, 0 unfinished, 0 other files; none is missing")
     assert "Unsigned: 3;" in finished.stdout
+    address = f"Against {door.sandbox.base_url}, which is not Sprinto's own address: 3 runs.\n"
+    assert address in finished.stdout
 
 
 def test_each_pipeline_has_its_own_chain(door: FrontDoor) -> None:
@@ -776,6 +778,8 @@ def test_an_unreadable_file_is_a_problem(door: FrontDoor) -> None:
     failed = door.run(people(1), **IN_FOLDER)
     assert failed.code == 1
     assert "receipts/broken.json, maybe the receipt of the previous run, cannot be read" in failed.error
+    # A receipt that is moved would be missing from its chain.
+    assert "No session was opened. Make it readable. [" in failed.error
 
 
 def test_a_link_to_itself_is_a_problem(door: FrontDoor) -> None:
