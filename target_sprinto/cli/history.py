@@ -124,7 +124,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     if missing:
         raise EvidenceMissing(
             f"Evidence is missing: {pluralize(len(missing), 'line')} above.",
-            "Check the pipeline's log; run it again once it works.",
+            "Check the pipeline's log; if it was renamed or ended, move all its receipts to another folder.",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
+from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import document, history
 from target_sprinto.receipts.folder import read_folder
+from tests.support.commands import DOCS, blocks
 from tests.support.front_door import people
 from tests.support.receipts import change, read_receipt
 
@@ -141,6 +144,25 @@ def test_stale_entity_types_fail_and_are_named(door: FrontDoor, past: Past) -> N
     never = ask(door, "past", "--max-age", "0h")
     assert never.code == 1
     assert never.stdout.count("last applied") == 2
+
+
+def test_the_documented_command_moves_the_receipts_of_a_pipeline_that_has_ended(door: FrontDoor) -> None:
+    assert door.finish(door.start("keygen", "key", program="sprintoctl")).code == 0
+    signed = {"report_path": "receipts", "receipt_key_file": "key.pem"}
+    for prefix in ("hr-old", "hr-old", "hr"):
+        assert door.run(people(1), client_reference_prefix=prefix, **signed).code == 0
+    stale = ask(door, "receipts", "--max-age", "0h")
+    assert "hr-old" in stale.stdout
+    assert "if it was renamed or ended, move all its receipts to another folder. [" in stale.stderr
+    (command,) = [
+        one.text for one in blocks(DOCS / "monitoring.md") if "mv " in one.text and "hr-old" in one.text
+    ]
+    subprocess.run(["bash", "-e", "-c", command], cwd=door.folder, check=True)
+    assert "hr-old" not in ask(door, "receipts").stdout
+    for folder, count in (("receipts", 1), ("receipts-old", 2)):
+        words = ("verify", folder, "--public-key", "key.pub.pem")
+        verified = door.finish(door.start(*words, program="sprintoctl"))
+        assert verified.stdout.startswith(f"OK: {pluralize(count, 'receipt')}, 0 unfinished, 0 other files;")
 
 
 def test_copies_of_a_receipt_count_once_unless_they_differ(door: FrontDoor, past: Past) -> None:
