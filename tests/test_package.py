@@ -90,6 +90,7 @@ def test_the_wheel_contains_only_the_package(built: tuple[Path, Path]) -> None:
         "target_sprinto/receipts/receipt.schema.json",
         "target_sprinto/receipts/history.html",
         "target_sprinto/receipts/receipt.html",
+        "target_sprinto/receipts/receipt_tables.html",
         "target_sprinto/receipts/style.css",
         "target_sprinto/sandbox/web_page.html",
         "target_sprinto/singer/schemas/user_entity_schema.json",

@@ -105,7 +105,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         click.echo(past.openmetrics(series, now), nl=False)
     elif form == "html":
         report = history_html.render(
-            series,
+            past.until_now(series, now),
             (begin, end, every),
             integrity=(
                 f"The signatures of {pluralize(len(runs), 'receipt')} were"
@@ -120,13 +120,13 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
             click.echo(line)
     missing = list(past.stale(series, now, max_age)) if max_age is not None else []
     if since is not None and form != "html":
-        missing += past.gaps(series, since, end, every)
+        missing += past.gaps(past.until_now(series, now), since, end, every)
     for line in missing:
         click.echo(line, err=form != "text")
     if missing:
         raise EvidenceMissing(
             f"Evidence is missing: {pluralize(len(missing), 'line')} above.",
-            "Check the pipeline's log; run it again once it works.",
+            "Check the pipeline's log; if it was renamed or ended, move all its receipts to another folder.",
         )
 
 

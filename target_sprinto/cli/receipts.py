@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,7 +67,7 @@ def verify(receipt: Path, public_keys: list[PublicKey], source: IO[bytes] | None
         click.echo(line)
     if document.api_url not in REGIONS.values():
         click.echo(f"The run was against {shown(document.api_url)}, which is not Sprinto's own address.")
-    click.echo(_signature_of(document, signer))
+    click.echo(_signature_of(receipt, document, signer))
 
 
 def _not_accepted(document: Receipt) -> str:
@@ -79,12 +80,15 @@ def _not_accepted(document: Receipt) -> str:
     return f"Accepted: {accepted} of {pluralize(records, 'record')}; rejected: {rejected}."
 
 
-def _signature_of(document: Receipt, signer: str | None) -> str:
+def _signature_of(path: Path, document: Receipt, signer: str | None) -> str:
     if signer is not None:
         return f"The receipt is signed with the key {signer}."
     if document.signed_by is None:
         return "It is unsigned: anyone with write access to the file can change it and its checksum."
-    return f"It names the key {document.signed_by} as its signer; use --public-key FILE to check that."
+    named = f"It names the key {document.signed_by} as its signer"
+    if signing.has_envelope(path):
+        return f"{named}; use --public-key FILE to check that."
+    return f"{named}, but its envelope is missing or invalid: it counts as unsigned."
 
 
 def _verify_folder(folder: Path, public_keys: list[PublicKey]) -> None:
@@ -97,6 +101,10 @@ def _verify_folder(folder: Path, public_keys: list[PublicKey]) -> None:
     if not found.receipts:
         raise errors.ReceiptUnusable(f"{folder} contains no receipt of a run that ended ({found}).")
     click.echo(f"{OK}: {found}; none is missing between the first and the last.")
+    for url, count in sorted(Counter(run.pipeline.api_url for run in found.runs).items()):
+        if url not in REGIONS.values():
+            runs = pluralize(count, "run")
+            click.echo(f"Against {shown(url)}, which is not Sprinto's own address: {runs}.")
     if not public_keys:
         unsigned = sum(run.signed_by is None for run in found.runs)
         click.echo(f"Unsigned: {unsigned or 'none'}; --public-key FILE checks the signatures.")
@@ -148,10 +156,12 @@ def receipt(receipt: Path, output: Path, public_keys: list[PublicKey], *, as_htm
     """Render RECEIPT as a self-contained HTML report, which shows whether the signature was checked."""
     # Before the output file is opened, which empties it.
     document, signer = read_checked(receipt, public_keys)
-    page = receipt_html.render(document, checked_by=signer)
+    has_envelope = signing.has_envelope(receipt)
+    page = receipt_html.render(document, has_envelope=has_envelope, checked_by=signer)
     try:
-        if output.exists() and receipt.samefile(output):
-            raise click.UsageError("-o would overwrite the receipt: name another file.")
+        is_own = output.exists() and receipt.samefile(output)
+        if is_own or output.suffix.lower() in {".json", signing.ENVELOPE_SUFFIX}:
+            raise click.UsageError("-o names a receipt or an envelope: name another file.")
         with click.open_file(str(output), "wb") as file:
             file.write(page)
             file.flush()

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
 _HEAD_END = b',\n  "session": '
-_HEAD_BYTES = 8192
+HEAD_BYTES = 8192
 """More than the head of any run: the texts in it are limited."""
 
 
@@ -61,7 +61,7 @@ def read_head(path: Path) -> Head | None:
     """Read a receipt's head, from at most 8 KiB of the file; None if it is not a receipt. Raises OSError."""
     try:
         with path.open("rb") as opened:
-            return head_of(opened.read(_HEAD_BYTES))
+            return head_of(opened.read(HEAD_BYTES))
     except FileNotFoundError:
         # Removed since the folder was listed.
         return None

@@ -33,6 +33,8 @@ def _outcome(receipt: Receipt) -> Iterator[str]:
         yield f"`outcome` is {receipt.outcome}, but the session is {state or 'missing'}"
     if receipt.outcome in COMPLETE and receipt.input_sha256 is None:
         yield f"`outcome` is {receipt.outcome}, but `input_sha256` is missing"
+    if receipt.outcome != "unfinished" and receipt.number is None:
+        yield f"`outcome` is {receipt.outcome}, but `number` is missing"
 
 
 def _counts(receipt: Receipt) -> Iterator[str]:

@@ -130,13 +130,20 @@ def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
     return sorted(own, key=lambda run: run.ended_at), [*differing.values()]
 
 
+def damaged_in(folder: Path) -> Iterator[Path]:
+    """The receipts whose place in a chain cannot be read; one may be a pipeline's last. Raises OSError."""
+    return (one for one in chain.receipt_files(folder) if not chain.read_head(one) and _may_be_receipt(one))
+
+
 def _may_be_receipt(path: Path) -> bool:
-    """Whether a file begins like a receipt, even a damaged one, or cannot be read. Any other may be huge."""
+    """Whether a file looks like a receipt, even a damaged one, or cannot be read. Any other may be huge."""
     try:
         with path.open("rb") as opened:
-            return document.BEGIN.startswith(opened.read(len(document.BEGIN)))
+            start = opened.read(chain.HEAD_BYTES)
     except OSError:
         return True
+    is_cut = document.BEGIN.startswith(start[: len(document.BEGIN)])
+    return is_cut or bool(document.REWRITTEN.match(start)) or _exists(signing.envelope_path(path))
 
 
 def _exists(path: Path) -> bool:
@@ -155,7 +162,7 @@ def _is_unfinished(path: Path, head: chain.Head) -> bool:
 
 def _past_run(path: Path, sha256: str, receipt: document.Receipt, signer: str | None) -> PastRun:
     # Not checked: the receipt's own claim, if it has an envelope at all.
-    claimed = receipt.signed_by if _exists(signing.envelope_path(path)) else None
+    claimed = receipt.signed_by if signing.has_envelope(path) else None
     types = receipt.entity_types if receipt.outcome == "applied" else []
     ended_at = parse_time(receipt.ended_at)
     if ended_at is None:

@@ -88,22 +88,27 @@ def stale(series: Iterable[Series], now: datetime, max_age: timedelta) -> Iterat
 
 
 def gaps(series: Iterable[Series], since: datetime, until: datetime, every: timedelta) -> Iterator[str]:
-    """A line for each part of the period, longer than `every`, in which an entity type was not applied."""
+    """A line for each time longer than `every`, all or a part of it in the period, without an applied run."""
     for one in series:
-        times = [run.ended_at for run in one.applied if since <= run.ended_at <= until]
-        for begin, end in pairwise([since, *times, until]):
+        times = [run.ended_at for run in one.applied]
+        within = [at for at in times if since <= at <= until]
+        before = max((at for at in times if at < since), default=since)
+        after = min((at for at in times if at > until), default=until)
+        for begin, end in pairwise([before, *within, after]):
             # A period without any applied run is incomplete, however short it is.
-            if end - begin > every or not times:
+            if end - begin > every or not within:
                 yield f"{one.name}: not applied from {minute(begin)} to {minute(end)}, {length(end - begin)}."
 
 
-def openmetrics(series: Sequence[Series], now: datetime) -> str:
-    """The OpenMetrics text (openmetrics.io), also for node_exporter's textfile collector.
-
-    A run in the future, by a wrong clock, does not count: it would hide that later ones fail.
-    """
+def until_now(series: Iterable[Series], now: datetime) -> list[Series]:
+    """The series without runs in the future, by a wrong clock: they would hide that later ones fail."""
     latest = now + CLOCK_SKEW
-    series = [one._replace(runs=[run for run in one.runs if run.ended_at <= latest]) for one in series]
+    return [one._replace(runs=[run for run in one.runs if run.ended_at <= latest]) for one in series]
+
+
+def openmetrics(series: Sequence[Series], now: datetime) -> str:
+    """The OpenMetrics text (openmetrics.io), also for node_exporter's textfile collector."""
+    series = until_now(series, now)
     applied = [(_labels(one, entity_type=one.entity_type), one.applied[-1]) for one in series if one.applied]
     pipelines = {one.pipeline: one for one in series if one.runs}.values()
     families: list[tuple[str, str, list[tuple[dict[str, str], float]]]] = [

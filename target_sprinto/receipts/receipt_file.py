@@ -20,7 +20,7 @@ from target_sprinto.push.text import short
 from target_sprinto.receipts import chain, signing
 from target_sprinto.receipts.document import Receipt, encode
 from target_sprinto.receipts.errors import ReceiptNotWritten
-from target_sprinto.receipts.folder import read_checked
+from target_sprinto.receipts.folder import damaged_in, read_checked
 from target_sprinto.receipts.run_info import RunInfo
 
 log = logging.getLogger(__name__)
@@ -122,10 +122,13 @@ class ReceiptFile:
         """
         folder, found = self._requested.parent, dict[str, Applied]()
         try:
-            receipts = chain.newest_first(folder, self._pipeline) if entity_types and folder.is_dir() else []
+            if not (entity_types and folder.is_dir()):
+                return found
+            applied = [*damaged_in(folder)]
+            receipts = chain.newest_first(folder, self._pipeline)
         except OSError as problem:
             raise _not_readable(folder, problem) from None
-        applied = [path for head, path in receipts if head.outcome == "applied"]
+        applied += [path for head, path in receipts if head.outcome == "applied"]
         public_keys = [self._key.public_key()] if self._key else []
         for path in applied[:_RUNS_LOOKED_BACK]:
             if found.keys() >= set(entity_types):
@@ -135,8 +138,9 @@ class ReceiptFile:
             except SprintoError as problem:
                 log.warning("%s This receipt is ignored.", problem)
                 continue
+            own = receipt.outcome == "applied" and chain.pipeline_of(receipt) == self._pipeline
             for one in receipt.entity_types:
-                if one.accepted:
+                if one.accepted and own:
                     found.setdefault(one.entity_type, Applied(one.accepted, path.name))
         return found
 
@@ -182,7 +186,7 @@ def _not_readable(folder: Path, problem: OSError) -> ReceiptNotWritten:
     what = "the folder of the receipts" if found == folder else "possibly the receipt of the previous run"
     return ReceiptNotWritten(
         f"{short(str(found), _LONGEST_PATH)}, {what}, cannot be read ({private_files.reason(problem)}).",
-        "Make it readable, or move it.",
+        "Make it readable.",
     )
 
 

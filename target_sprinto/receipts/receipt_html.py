@@ -45,7 +45,7 @@ _ENDS = {
 }
 
 
-def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
+def render(receipt: Receipt, *, has_envelope: bool, checked_by: str | None = None) -> bytes:
     """The report's bytes. `checked_by` is the id of the key that the signature was checked with."""
     mood, headline, explained = HEADLINES[receipt.outcome]
     # A failed run's error comes first; otherwise it is one fact among others.
@@ -58,7 +58,14 @@ def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
         mood=mood,
         headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
         explained=escape(" ".join(filter(None, (reason, _explain(receipt))))),
-        facts=_facts(receipt, checked_by),
+        facts=_facts(receipt, checked_by, has_envelope=has_envelope),
+        tables="" if receipt.outcome == "unfinished" else _tables(receipt),
+    )
+
+
+def _tables(receipt: Receipt) -> str:
+    return fill(
+        "receipt_tables.html",
         entities=table(
             "Entity type, From streams, Entities:number, Accepted:number, Counted by Sprinto:number,"
             " SHA-256:digest",
@@ -111,7 +118,7 @@ def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
             ((_moment(event.at), event.level, event.type, event.id) for event in receipt.events or ()),
             "The log could not be read." if receipt.events is None else "None.",
         ),
-    )
+    ).decode()
 
 
 def fill(template: str, **parts: str) -> bytes:
@@ -147,12 +154,15 @@ def _explain(receipt: Receipt) -> str:
     return "The session's end was not observed. Nothing is applied unless someone applies it."
 
 
-def _facts(receipt: Receipt, checked_by: str | None) -> str:
+def _facts(receipt: Receipt, checked_by: str | None, *, has_envelope: bool) -> str:
     session = receipt.session
     signature = "none: unsigned"
-    if checked_by or receipt.signed_by:
-        how = "checked" if checked_by else "not checked"
-        signature = f"by the key {checked_by or receipt.signed_by}, {how} for this report"
+    if checked_by:
+        signature = f"by the key {checked_by}, checked for this report"
+    elif receipt.signed_by and has_envelope:
+        signature = f"by the key {receipt.signed_by}, not checked for this report"
+    elif receipt.signed_by:
+        signature = f"none: it names the key {receipt.signed_by}, but its envelope is missing or invalid"
     facts: list[tuple[str, object]] = [
         ("Integration", receipt.integration_id),
         ("Region", receipt.region or "set by api_url"),
@@ -177,11 +187,16 @@ def _facts(receipt: Receipt, checked_by: str | None) -> str:
         ("Exit code", receipt.exit_code),
         ("Error", receipt.error_message if HEADLINES[receipt.outcome][2] else None),
         ("Input line of the error", receipt.error_line),
-        ("STATE went to", receipt.state_went_to),
         ("Settings (SHA-256)", receipt.settings_sha256),
-        ("Input (SHA-256)", receipt.input_sha256),
-        ("Input lines", receipt.input_lines),
-        ("Final STATE required", "yes" if receipt.final_state_required else "no"),
+    ]
+    if receipt.outcome != "unfinished":
+        facts += [
+            ("STATE went to", receipt.state_went_to),
+            ("Input (SHA-256)", receipt.input_sha256),
+            ("Input lines", receipt.input_lines),
+            ("Final STATE required", "yes" if receipt.final_state_required else "no"),
+        ]
+    facts += [
         ("Host", receipt.provenance.host),
         ("User", receipt.provenance.user),
         # Marked, so that they are not mistaken for facts that the run established.

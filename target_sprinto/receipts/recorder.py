@@ -169,7 +169,9 @@ class ReceiptRecorder(RunObserver):
                 log.warning("%s Was this machine's clock set back?", wrong.message)
             self.file.write(lambda: made, min(LOCK_SECONDS, deadline.remaining()))
         except ReceiptNotWritten as problem:
-            log.warning("%s The run's outcome does not change.", problem)
+            # A run that holds has failed for the same reason.
+            if not isinstance(recorded.failure, ReceiptNotWritten):
+                log.warning("%s The run's outcome does not change.", problem)
         except Exception as bug:  # noqa: BLE001 - a receipt must not change a run's outcome
             log.warning("The receipt %s could not be written. %s", self.file.path, InternalError(bug))
 
@@ -178,7 +180,7 @@ class ReceiptRecorder(RunObserver):
         held = self.state() if recorded.state_went_to == "receipt" else None
         with self._lock:
             # The response to an abandoned page may still arrive while the pages are written.
-            self._closed = recorded.outcome != "unfinished"
+            ended = self._closed = recorded.outcome != "unfinished"
             entity_types = self._entity_types()
         return receipt.Receipt(
             format=receipt.FORMAT,
@@ -191,8 +193,9 @@ class ReceiptRecorder(RunObserver):
             run=self.run_uuid,
             reference=client_reference_id(info.client_reference_prefix, self.run_uuid, info.finish),
             started_at=iso(self._started_at),
-            ended_at=None if recorded.outcome == "unfinished" else iso(_now()),
-            number=None,
+            ended_at=iso(_now()) if ended else None,
+            # Replaced when it is written, as is `checksum`.
+            number=1 if ended else None,
             previous=None,
             signed_by=None,
             integration_id=info.integration_id,

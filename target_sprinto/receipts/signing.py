@@ -89,6 +89,14 @@ def envelope(key: PrivateKey, document: receipts.Receipt, name: str, sha256: str
     return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
 
 
+def has_envelope(path: Path) -> bool:
+    """Whether a receipt's envelope is beside it, with a signature, which is not checked."""
+    try:
+        return bool(_decode(_read_envelope(envelope_path(path)), path)[2])
+    except (OSError, errors.SignatureInvalid):
+        return False
+
+
 def require_signed(path: Path, content: bytes, public_keys: Sequence[PublicKey]) -> str:
     """Check that the envelope beside a receipt is signed with one of the keys, and is about this `content`.
 
@@ -148,19 +156,28 @@ def _predicate(document: receipts.Receipt) -> dict[str, Any]:
     }
 
 
+def _decode(signed: bytes, path: Path) -> tuple[str, bytes, list[bytes]]:
+    """An envelope's type, payload and signatures. Raises SignatureInvalid."""
+    try:
+        read = msgspec.json.decode(signed, type=_Envelope)
+        payload = base64.b64decode(read.payload, validate=True)
+        return (
+            read.payload_type,
+            payload,
+            [base64.b64decode(one.sig, validate=True) for one in read.signatures],
+        )
+    except (ValueError, RecursionError):
+        raise errors.SignatureInvalid(f"{path} is not a valid envelope.") from None
+
+
 def _statement(
     signed: bytes, public_keys: Sequence[PublicKey], path: Path
 ) -> tuple[str, str, dict[str, Any]]:
     """An envelope's signer, the receipt's digest and the predicate. Raises SignatureInvalid."""
-    try:
-        read = msgspec.json.decode(signed, type=_Envelope)
-        payload = base64.b64decode(read.payload, validate=True)
-        signatures = [base64.b64decode(one.sig, validate=True) for one in read.signatures]
-    except (ValueError, RecursionError):
-        raise errors.SignatureInvalid(f"{path} is not a valid envelope.") from None
+    payload_type, payload, signatures = _decode(signed, path)
     message = pre_authentication_encoding(payload)
     signers = (key for key in public_keys if any(keys().is_signed(key, message, one) for one in signatures))
-    signer = next(signers, None) if read.payload_type == PAYLOAD_TYPE else None
+    signer = next(signers, None) if payload_type == PAYLOAD_TYPE else None
     if signer is None:
         several = len(public_keys) > 1
         raise errors.SignatureInvalid(

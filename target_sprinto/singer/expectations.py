@@ -87,7 +87,8 @@ class Expectations:
                     f"Received {self._counts[name]} {short(name)}; the last applied run had"
                     f" {before.records} (receipt {shown(before.receipt)}), and `expect` allows {percent:g} %"
                     " less.",
-                    "If the low number is correct, raise `max_shrink_percent` for one run.",
+                    "If that is correct, raise `max_shrink_percent` for one run; load a rejects file under"
+                    " another `client_reference_prefix`.",
                 )
 
     def require_unique_fields(self, fields_of: Callable[[str], Collection[str]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +44,8 @@ def test_a_run_with_far_fewer_records_replaces_nothing(door: FrontDoor) -> None:
     check_discarded(
         door, lost, "expectation", "Received 120 people", "the last applied run had 200", "allows 20 %"
     )
+    # Otherwise these few records would become the baseline.
+    assert "load a rejects file under another `client_reference_prefix`." in lost.error
     assert len(door.applied()["people"]) == 200
     # The failed run is not a baseline, and a loss within the limit passes.
     assert door.run(people(160), **shrink(20)).code == 0
@@ -263,13 +267,21 @@ def test_an_unusable_key_fails_the_run_before_any_comparison(door: FrontDoor) ->
     assert door.operations() == []
 
 
-def test_a_truncated_receipt_is_reported_and_not_a_baseline(door: FrontDoor) -> None:
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda content: content[:-10],
+    "empty": lambda _: b"",
+    "indented again": lambda content: json.dumps(json.loads(content), indent=4).encode(),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_receipt_is_reported_and_not_a_baseline(door: FrontDoor, how: str) -> None:
     for count in (200, 100):
         assert door.run(people(count), **KEEP_RECEIPTS).code == 0
     for path in (door.folder / "receipts").iterdir():
         content = path.read_bytes()
         if b'"number": 2' in content:
-            path.write_bytes(content[:-10])
+            path.write_bytes(DAMAGES[how](content))
     finished = door.run(people(150), **shrink(20))
     check_discarded(door, finished, "expectation", "had 200")
     assert "is not an intact receipt" in finished.stderr

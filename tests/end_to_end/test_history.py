@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
+from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import document, history
 from target_sprinto.receipts.folder import read_folder
+from tests.support.commands import DOCS, blocks
 from tests.support.front_door import people
 from tests.support.receipts import change, read_receipt
 
@@ -143,6 +146,25 @@ def test_stale_entity_types_fail_and_are_named(door: FrontDoor, past: Past) -> N
     assert never.stdout.count("last applied") == 2
 
 
+def test_the_documented_command_moves_the_receipts_of_a_pipeline_that_has_ended(door: FrontDoor) -> None:
+    assert door.finish(door.start("keygen", "key", program="sprintoctl")).code == 0
+    signed = {"report_path": "receipts", "receipt_key_file": "key.pem"}
+    for prefix in ("hr-old", "hr-old", "hr"):
+        assert door.run(people(1), client_reference_prefix=prefix, **signed).code == 0
+    stale = ask(door, "receipts", "--max-age", "0h")
+    assert "hr-old" in stale.stdout
+    assert "if it was renamed or ended, move all its receipts to another folder. [" in stale.stderr
+    (command,) = [
+        one.text for one in blocks(DOCS / "monitoring.md") if "mv " in one.text and "hr-old" in one.text
+    ]
+    subprocess.run(["bash", "-e", "-c", command], cwd=door.folder, check=True)
+    assert "hr-old" not in ask(door, "receipts").stdout
+    for folder, count in (("receipts", 1), ("receipts-old", 2)):
+        words = ("verify", folder, "--public-key", "key.pub.pem")
+        verified = door.finish(door.start(*words, program="sprintoctl"))
+        assert verified.stdout.startswith(f"OK: {pluralize(count, 'receipt')}, 0 unfinished, 0 other files;")
+
+
 def test_copies_of_a_receipt_count_once_unless_they_differ(door: FrontDoor, past: Past) -> None:
     for number in range(2):
         past.add(NOON + timedelta(days=number))
@@ -222,6 +244,33 @@ def test_each_gap_in_a_period_is_reported(door: FrontDoor, past: Past) -> None:
         f"{name}: not applied from 2026-11-15 12:00Z to 2026-11-16 13:00Z, 25 hours.",
     ]
     assert ask(door, "past", *period[:4], "--every", "3d").code == 0
+
+
+def test_a_gap_across_an_end_of_the_period_is_reported_as_a_whole(door: FrontDoor, past: Past) -> None:
+    for days in (-1, 0, 2, 3):
+        past.add(NOON + timedelta(days=days))
+    gap = f"{pipeline(door)} User: not applied from 2026-11-10 12:00Z to 2026-11-12 12:00Z, 2 days."
+    # The run of the 11th was missed: within either period, no time without a run is longer than 26 hours.
+    for since, until in (
+        ("2026-11-09", "2026-11-11"),
+        ("2026-11-12", "2026-11-14"),
+        ("2026-11-09", "2026-11-14"),
+    ):
+        shown = ask(door, "past", "--since", since, "--until", until)
+        assert shown.code == 1, since
+        assert shown.stdout.splitlines()[2:] == [gap]
+        page = ask(door, "past", "--since", since, "--until", until, "--format", "html").stdout
+        assert "Not complete: 1 gap." in page
+
+
+def test_a_run_in_the_future_does_not_end_a_gap(door: FrontDoor, past: Past) -> None:
+    now = datetime.now(timezone.utc)
+    past.add(now - timedelta(hours=2))
+    past.add(now + timedelta(days=90))
+    since = f"{now - timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}"
+    assert ask(door, "past", "--since", since).code == 0
+    shown = ask(door, "past", "--since", since, "--every", "1h")
+    assert f" to {now:%Y-%m-%d}" in shown.stdout.splitlines()[-1]
 
 
 def test_a_period_without_an_applied_run_is_not_complete(door: FrontDoor, past: Past) -> None:

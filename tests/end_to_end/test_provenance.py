@@ -24,12 +24,14 @@ def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
         "MELTANO_EXTRACTOR_NAME": "tap-bamboohr",
         "GITHUB_RUN_ID": "1234567",
         "GITHUB_SHA": "0" * 40,
+        "GITHUB_WORKFLOW": "Nightly HR sync (prod & test), push [é]",
         "LOGNAME": "another-user",
         "GITHUB_TOKEN": "ghp_secret",
         "TAP_PASSWORD": "hunter2",
         # Invalid as names, so they are left out.
         "CI_JOB_ID": "line\nbreak",
         "CI_PROJECT_PATH": "x" * 201,
+        "CI_PIPELINE_ID": "\u202e1",
     }
     given = {"tap": "tap-bamboohr 1.4.0", "query": "all employees, <b>active</b>"}
     assert door.run(people(3), env=env, provenance=given, **JSON).code == 0
@@ -39,6 +41,7 @@ def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
         "MELTANO_EXTRACTOR_NAME": "tap-bamboohr",
         "GITHUB_RUN_ID": "1234567",
         "GITHUB_SHA": "0" * 40,
+        "GITHUB_WORKFLOW": "Nightly HR sync (prod & test), push [é]",
     }
     assert receipt["provenance"]["given"] == given
     assert receipt["provenance"]["host"] == socket.gethostname()

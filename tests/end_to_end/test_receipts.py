@@ -479,7 +479,8 @@ def test_a_full_disk_does_not_lose_the_state(door: FrontDoor) -> None:
 def test_a_run_that_holds_discards_if_the_disk_is_full(door: FrontDoor) -> None:
     code, stdout, stderr = fill_the_disk(door, finish="hold")
     assert (code, stdout) == (1, ""), stderr
-    assert "[receipt-not-written]" in stderr
+    assert stderr.count("[receipt-not-written]") == 1
+    assert "The run's outcome does not change" not in stderr
     assert receipt_of(door)["outcome"] == "unfinished"
     assert door.session().state == "cancelled"
 
@@ -636,9 +637,22 @@ def test_an_html_report_lists_rejects(door: FrontDoor) -> None:
 
 def test_an_html_report_of_a_running_run_says_unfinished(door: FrontDoor) -> None:
     process = door.midway(**JSON)
-    assert ">Unfinished<" in page(door)
+    unfinished = page(door)
+    assert ">Unfinished<" in unfinished
     assert door.finish(process, [STATE]).code == 0
-    assert ">Applied<" in page(door)
+    applied = page(door)
+    assert ">Applied<" in applied
+    # The file was written before the run did anything, so it shows neither a record nor that there was none.
+    for unknown in (
+        "<dt>STATE went to<",
+        "<dt>Input lines<",
+        "<dt>Final STATE",
+        "<h2>Streams<",
+        "<h2>Phases",
+    ):
+        assert unknown in applied
+        assert unknown not in unfinished
+    assert "No session was opened" not in unfinished
 
 
 def test_the_settings_digest_distinguishes_settings_but_not_keys(door: FrontDoor, tmp_path: Path) -> None:
@@ -668,7 +682,11 @@ def test_an_html_report_requires_a_verified_receipt(door: FrontDoor) -> None:
     words = ["receipt", "receipt.json", "--html", "-o"]
     own = door.finish(door.start(*words, "receipt.json", program="sprintoctl"))
     assert (own.code, receipt.read_bytes()) == (2, content)
-    assert "-o would overwrite the receipt" in own.stderr
+    assert "-o names a receipt" in own.stderr
+    for name in ("receipt.json.dsse", "another.json"):
+        (door.folder / name).write_text("kept")
+        other = door.finish(door.start(*words, name, program="sprintoctl"))
+        assert (other.code, (door.folder / name).read_text()) == (2, "kept")
     page.write_text("the page of another day")
     receipt.write_bytes(content.replace(b'"exit_code": 0', b'"exit_code": 1'))
     changed = door.finish(door.start(*words, "page.html", program="sprintoctl"))

@@ -240,6 +240,7 @@ CONTRADICTIONS: dict[str, tuple[str, Forge]] = {
         "receipt-outcome",
         lambda _: [('"error": null', '"error": "state-not-written"')],
     ),
+    "no number": ("receipt-outcome", lambda _: [('"number": 1', '"number": null')]),
     "applied and cancelled": (
         "receipt-outcome",
         lambda _: [('"state":"processed"', '"state":"cancelled"')],
@@ -286,11 +287,29 @@ def test_verify_names_the_key_that_signed_not_the_claimed_one(door: FrontDoor) -
     assert read_receipt(path)["signed_by"] not in page
 
 
-def test_a_receipt_without_its_envelope_counts_as_unsigned(door: FrontDoor) -> None:
+LOST: dict[str, Callable[[Path], object]] = {
+    "missing": lambda path: path.unlink(),
+    "an empty object": lambda path: path.write_text("{}"),
+    "without a signature": lambda path: path.write_text(
+        json.dumps(json.loads(path.read_bytes()) | {"signatures": []})
+    ),
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_receipt_without_its_envelope_counts_as_unsigned(door: FrontDoor, how: str) -> None:
     path = sign(door)
+    key, name = read_receipt(path)["signed_by"], "receipts/receipt.json"
+    history = ("history", "receipts", "--format", "html")
     assert "Unsigned: none;" in sprintoctl(door, "verify", "receipts").stdout
-    path.with_name("receipt.json.dsse").unlink()
+    assert key in sprintoctl(door, *history).stdout
+    LOST[how](path.with_name("receipt.json.dsse"))
     assert "Unsigned: 1;" in sprintoctl(door, "verify", "receipts").stdout
+    assert key not in sprintoctl(door, *history).stdout
+    lost = f"It names the key {key} as its signer, but its envelope is missing or invalid"
+    assert lost in sprintoctl(door, "verify", name).stdout
+    page = sprintoctl(door, "receipt", name, "--html").stdout
+    assert f"none: it names the key {key}, but its envelope is missing or invalid" in page
 
 
 def make_huge(path: Path) -> None:
@@ -597,6 +616,8 @@ def test_each_receipt_refers_to_the_previous_one(door: FrontDoor) -> None:
     finished = sprintoctl(door, "verify", "receipts")
     assert finished.stdout.startswith("OK: 3 receipts, 0 unfinished, 0 other files; none is missing")
     assert "Unsigned: 3;" in finished.stdout
+    address = f"Against {door.sandbox.base_url}, which is not Sprinto's own address: 3 runs.\n"
+    assert address in finished.stdout
 
 
 def test_each_pipeline_has_its_own_chain(door: FrontDoor) -> None:
@@ -707,6 +728,30 @@ def test_a_receipt_cut_to_its_first_bytes_is_a_problem(door: FrontDoor, size: in
     assert last.name in finished.stdout
 
 
+REWRITTEN: dict[str, Callable[[bytes], bytes]] = {
+    "indented again": lambda content: json.dumps(json.loads(content), indent=4).encode(),
+    "sorted": lambda content: json.dumps(json.loads(content), sort_keys=True).encode(),
+    "other line ends": lambda content: content.replace(b"\n", b"\r\n"),
+    "a byte order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "NULs": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("how", REWRITTEN)
+def test_a_rewritten_receipt_is_a_problem_too(door: FrontDoor, how: str) -> None:
+    keygen(door)
+    for _ in range(2):
+        assert door.run(people(3), **IN_FOLDER, receipt_key_file="key.pem").code == 0
+    last = max((door.folder / "receipts").glob("*.json"), key=lambda path: read_receipt(path)["number"])
+    last.write_bytes(REWRITTEN[how](last.read_bytes()))
+    finished = verify(door, "receipts")
+    check_failed(finished, "receipt-chain", "1 problem in 2 receipts")
+    assert f"{last.name} is not an intact receipt" in finished.stdout
+    # Without the envelope too, if the file still says what it is.
+    last.with_name(f"{last.name}.dsse").unlink()
+    assert sprintoctl(door, "verify", "receipts").code == (how != "NULs")
+
+
 def test_an_envelope_whose_receipt_was_removed_is_a_problem(door: FrontDoor) -> None:
     keygen(door)
     for _ in range(2):
@@ -733,6 +778,8 @@ def test_an_unreadable_file_is_a_problem(door: FrontDoor) -> None:
     failed = door.run(people(1), **IN_FOLDER)
     assert failed.code == 1
     assert "receipts/broken.json, possibly the receipt of the previous run, cannot be read" in failed.error
+    # A receipt that is moved would be missing from its chain.
+    assert "No session was opened. Make it readable. [" in failed.error
 
 
 def test_a_link_to_itself_is_a_problem(door: FrontDoor) -> None:
