@@ -138,12 +138,9 @@ def _explain(receipt: Receipt) -> str:
     session = receipt.session
     phases = [step.phase for step in receipt.phases]
     if session is None:
-        unknown = "opening" in phases and "unopened" not in phases
-        return (
-            "Whether a session was opened is unknown; nothing was sent to it."
-            if unknown
-            else "No session was opened."
-        )
+        if "opening" in phases and "unopened" not in phases:
+            return "Whether a session was opened is unknown; nothing was sent to it."
+        return "No session was opened."
     # A close that was definitely not performed is followed by a discard; one in doubt may apply even from
     # `expired`.
     may_be_applied = "applying" in phases and "discarding" not in phases
