@@ -85,10 +85,10 @@ def _signature_of(path: Path, document: Receipt, signer: str | None) -> str:
         return f"The receipt is signed with the key {signer}."
     if document.signed_by is None:
         return "It is unsigned: anyone with write access to the file can change it and its checksum."
-    named = f"It names the key {document.signed_by} as its signer"
+    why = "but its envelope is missing or invalid: it counts as unsigned"
     if signing.has_envelope(path):
-        return f"{named}; use --public-key FILE to check that."
-    return f"{named}, but its envelope is missing or invalid: it counts as unsigned."
+        why = "which was not checked: use --public-key FILE"
+    return f"It names the key {document.signed_by} as its signer, {why}."
 
 
 def _verify_folder(folder: Path, public_keys: list[PublicKey]) -> None:
@@ -156,8 +156,7 @@ def receipt(receipt: Path, output: Path, public_keys: list[PublicKey], *, as_htm
     """Render RECEIPT as a self-contained HTML report, which shows whether the signature was checked."""
     # Before the output file is opened, which empties it.
     document, signer = read_checked(receipt, public_keys)
-    has_envelope = signing.has_envelope(receipt)
-    page = receipt_html.render(document, has_envelope=has_envelope, checked_by=signer)
+    page = receipt_html.render(document, _signature_of(receipt, document, signer))
     try:
         is_own = output.exists() and receipt.samefile(output)
         if is_own or output.suffix.lower() in {".json", signing.ENVELOPE_SUFFIX}:

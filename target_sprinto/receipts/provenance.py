@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import socket
 from collections.abc import Mapping
 
@@ -17,7 +18,7 @@ VARIABLES = (
 )
 """Set by Meltano, GitHub Actions, GitLab CI and Airflow for the programs that they start."""
 
-_LONGEST_NAME = 200
+_NAME = re.compile(r"[\w .,:/@+&#'()\[\]-]{1,200}")
 
 
 def provenance_of(given: Mapping[str, str]) -> Provenance:
@@ -38,4 +39,4 @@ def provenance_of(given: Mapping[str, str]) -> Provenance:
 
 
 def _name(value: str | None) -> str | None:
-    return value if value and len(value) <= _LONGEST_NAME and value.isprintable() else None
+    return value if value is not None and _NAME.fullmatch(value) else None

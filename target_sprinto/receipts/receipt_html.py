@@ -45,8 +45,8 @@ _ENDS = {
 }
 
 
-def render(receipt: Receipt, *, has_envelope: bool, checked_by: str | None = None) -> bytes:
-    """The report's bytes. `checked_by` is the id of the key that the signature was checked with."""
+def render(receipt: Receipt, signature: str) -> bytes:
+    """The report's bytes. `signature` says who signed the receipt, and whether that was checked."""
     mood, headline, explained = HEADLINES[receipt.outcome]
     # A failed run's error comes first; otherwise it is one fact among others.
     reason = None if explained else receipt.error_message
@@ -58,7 +58,7 @@ def render(receipt: Receipt, *, has_envelope: bool, checked_by: str | None = Non
         mood=mood,
         headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
         explained=escape(" ".join(filter(None, (reason, _explain(receipt))))),
-        facts=_facts(receipt, checked_by, has_envelope=has_envelope),
+        facts=_facts(receipt, signature),
         tables="" if receipt.outcome == "unfinished" else _tables(receipt),
     )
 
@@ -138,12 +138,9 @@ def _explain(receipt: Receipt) -> str:
     session = receipt.session
     phases = [step.phase for step in receipt.phases]
     if session is None:
-        unknown = "opening" in phases and "unopened" not in phases
-        return (
-            "Whether a session was opened is unknown; nothing was sent to it."
-            if unknown
-            else "No session was opened."
-        )
+        if "opening" in phases and "unopened" not in phases:
+            return "Whether a session was opened is unknown; nothing was sent to it."
+        return "No session was opened."
     # After a close that was definitely not performed, the session is discarded; one in doubt may still apply,
     # even from `expired`.
     may_be_applied = "applying" in phases and "discarding" not in phases
@@ -154,15 +151,8 @@ def _explain(receipt: Receipt) -> str:
     return "The session's end was not observed. Nothing is applied unless someone applies it."
 
 
-def _facts(receipt: Receipt, checked_by: str | None, *, has_envelope: bool) -> str:
+def _facts(receipt: Receipt, signature: str) -> str:
     session = receipt.session
-    signature = "none: unsigned"
-    if checked_by:
-        signature = f"by the key {checked_by}, checked for this report"
-    elif receipt.signed_by and has_envelope:
-        signature = f"by the key {receipt.signed_by}, not checked for this report"
-    elif receipt.signed_by:
-        signature = f"none: it names the key {receipt.signed_by}, but its envelope is missing or invalid"
     facts: list[tuple[str, object]] = [
         ("Integration", receipt.integration_id),
         ("Region", receipt.region or "set by api_url"),

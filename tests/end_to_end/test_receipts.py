@@ -698,7 +698,7 @@ def test_an_html_report_requires_a_verified_receipt(door: FrontDoor) -> None:
 
 
 def test_user_provenance_is_marked_as_given(door: FrontDoor) -> None:
-    given = {"Signature": "by the key abab, checked for this report"}
+    given = {"Signature": "The receipt is signed with the key abab."}
     assert door.run(people(3), report_path="receipt.json", provenance=given).code == 0
     page = page_of(door)
     assert "<dt>Given: Signature</dt>" in page

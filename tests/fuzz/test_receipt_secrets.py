@@ -144,7 +144,7 @@ def shown(path: Path) -> str:
     payload = base64.b64decode(json.loads(envelope)["payload"]).decode()
     text = path.read_text()
     unescaped = json.dumps([json.loads(text), json.loads(payload)], ensure_ascii=False)
-    page = receipt_html.render(parse(path, path.read_bytes()), has_envelope=True).decode()
+    page = receipt_html.render(parse(path, path.read_bytes()), "unsigned").decode()
     return "\n".join([text, unescaped, unescape(page), envelope]).lower()
 
 
