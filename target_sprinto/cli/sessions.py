@@ -105,10 +105,11 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
     """
     settings, client = configured(config)
     integration = _read(client.integration_status)
-    session = _read(partial(find_active_session, client)) if integration.sessions.active != 0 else None
+    last_at, is_time = integration.last_activity_at, parse_time(integration.last_activity_at) is not None
+    find = partial(find_active_session, client, last_activity=last_at)
+    session = _read(find) if integration.sessions.active != 0 else None
     # Anything else is text of the server's, which might quote values.
     counts = {state: count_of(count) for state, count in msgspec.structs.asdict(integration.sessions).items()}
-    last_at, is_time = integration.last_activity_at, parse_time(integration.last_activity_at) is not None
     if as_json:
         active = session and {
             "id": session.id,

@@ -14,7 +14,7 @@ import msgspec
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, logged_sessions
-from target_sprinto.push.protocol.timestamps import CLOCK_SKEW
+from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
 from target_sprinto.push.transport.background import InterruptCheck, interruptibly
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ _MAX_EVENT_BYTES = 4_000_000
 _SINCE_TOLERANCE = timedelta(minutes=2)
 
 _RECENT = timedelta(hours=2)
+_BEFORE_LAST_ACTIVITY = timedelta(minutes=2)
 """Read first, because two days may have more events than can be read in time."""
 
 _MAX_LOOK_BACK = timedelta(days=30)
@@ -80,9 +81,10 @@ def read_events(
             return
         too_long = page >= MAX_PAGES or size > _MAX_EVENT_BYTES or time.monotonic() >= ends_at
         if repeats or too_long or response.next_page <= page:
+            why = "is longer than is read" if too_long and not repeats else "repeats itself"
             raise errors.LogUnending(
-                f"The activity log did not end: reading stopped after {len(seen)} events on {page} pages.",
-                "Later events are unknown; ask Sprinto's support.",
+                f"The activity log {why}: reading stopped after {len(seen)} events on {page} pages.",
+                "Any other events are unknown.",
             )
         page = response.next_page
 
@@ -99,16 +101,23 @@ def cut_off(events: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], boo
     return read, True
 
 
-def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> LoggedSession | None:
+def find_active_session(
+    client: ApiClient, retry_policy: RetryPolicy, last_activity: object
+) -> LoggedSession | None:
     """The session opened last, if the activity log shows one. Raises ApiError if it cannot be read.
 
-    The API allows only one active session, so if one is active, it is this one.
+    The API allows only one active session, so if one is active, it is this one. `last_activity` is that of
+    the integration's status, or None; it only saves requests.
     """
+    last_at = parse_time(last_activity)
+    first = client.server_time() - last_at + _BEFORE_LAST_ACTIVITY if last_at else _RECENT
     found = None
-    for age in (_RECENT, LOOK_BACK):
+    for age in sorted({min(first, _RECENT), _RECENT, LOOK_BACK}):
         events, is_whole = cut_off(read_events(client, age, retry_policy))
-        if sessions := logged_sessions(events):
-            found = replace(sessions[0], log_is_whole=is_whole)
-        if not is_whole or (found and found.created_at):
+        if (sessions := logged_sessions(events)) and (is_whole or not found):
+            found = sessions[0]
+        if not is_whole:
+            return found and replace(found, log_is_whole=False)
+        if found and found.created_at:
             break
     return found

@@ -225,7 +225,7 @@ class UndocumentedRefusal(UnexpectedResponse):
 
 
 class LogUnending(UnexpectedResponse, code="log-unending"):
-    """The activity log does not end: it is too long, or repeats its pages."""
+    """The activity log is longer than is read, or repeats its pages."""
 
 
 class SessionEnded(SprintoError, code="session-ended"):

@@ -109,9 +109,12 @@ class Streams(dict[str, Stream]):
 
     def _require_small(self, name: str, schema: bytes) -> None:
         # Each stream map has a copy of the schema; one that keeps the other fields makes a schema of it too.
+        # Its expressions are compiled for each stream.
         rules = rules_of(self._target.stream_maps, name)
         copies = sum(1 / 8 if rule.drops_others else 1 for rule in rules)
+        maps = sum(len(str(rule.options)) for rule in rules if rule.options)
         self._memory[name] = round(schema_limits.memory_of(schema) * max(1, copies))
+        self._memory[name] += schema_limits.MAP_BYTES * maps
         hint = "Select fewer streams or fields in the tap's catalog."
         if len(schema) > MAX_BYTES:
             raise InvalidSchema(
@@ -119,9 +122,9 @@ class Streams(dict[str, Stream]):
                 hint,
             )
         if sum(self._memory.values()) > schema_limits.MAX_MEMORY:
-            by_maps = ' Or use fewer stream maps, with `"__else__": null`.' if copies > 1 else ""
+            by_maps = ' Or use fewer or shorter stream maps, with `"__else__": null`.' if maps else ""
             raise InvalidSchema(
-                f"with stream {quoted(name)} the schemas of this run take more than"
+                f"with stream {quoted(name)} the schemas and stream maps of this run take more than"
                 f" {schema_limits.MAX_MEMORY // 1_000_000} MB of memory.",
                 hint + by_maps,
             )

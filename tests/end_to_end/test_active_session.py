@@ -265,7 +265,7 @@ def test_discard_touches_nothing_if_the_log_never_ends(door: FrontDoor) -> None:
     another_client.open_session(door, OWN)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
     assert "the log was cut off" in finished.error
-    assert "did not end" in finished.stderr
+    assert "The activity log repeats itself" in finished.stderr
     assert door.session().state == "active"
 
 
@@ -330,14 +330,54 @@ def test_a_log_that_was_cut_off_suggests_no_command(door: FrontDoor) -> None:
     assert json.loads(door.sprintoctl("status", "--json").stdout)["active_session"]["certain"] is False
 
 
-def test_a_long_log_is_read_from_two_hours_ago(door: FrontDoor) -> None:
+@pytest.mark.parametrize("command", ["run", "status"])
+@pytest.mark.parametrize(
+    ("last_activity", "minutes"),
+    [
+        (timedelta(0), [2]),
+        (timedelta(minutes=40), [42]),
+        (timedelta(minutes=-30), [-28, 120]),
+        (timedelta(days=9), [120]),
+        (None, [120]),
+        ("soon", [120]),
+    ],
+)
+def test_a_long_log_is_read_from_shortly_before_the_last_activity(
+    door: FrontDoor, last_activity: timedelta | str | None, minutes: list[int], command: str
+) -> None:
     """Older events, more than can be read, do not hide the session in the way."""
     active = another_client.open_session(door)
-    assert active in door.run(people(3)).error
-    (read,) = requests(door, "activity")
-    (since,) = parse_qs(urlsplit(read.path).query)["since"]
-    began = datetime.fromisoformat(since.replace("Z", "+00:00"))
-    assert timedelta(hours=1.9) < datetime.now(timezone.utc) - began < timedelta(hours=2.1)
+    now = datetime.now(timezone.utc)
+    shown = (now - last_activity).isoformat() if isinstance(last_activity, timedelta) else last_activity
+    edit = Edit(lambda body: body | {"last_activity_at": shown})
+    inject(door, Fault("integration_status", 1, 9, door.integration_id, effect=edit))
+    named = door.run(people(3)).error if command == "run" else door.sprintoctl("status").stdout
+    assert f"session {active}, opened 0 min" in named
+    queries = [parse_qs(urlsplit(read.path).query) for read in requests(door, "activity")]
+    began = [datetime.fromisoformat(query["since"][0].replace("Z", "+00:00")) for query in queries]
+    assert [round((now - since) / timedelta(minutes=1)) for since in began] == minutes
+
+
+def test_a_session_last_seen_is_named_if_the_rest_of_the_log_is_too_long(door: FrontDoor) -> None:
+    """Oldest first, the part of the log that is read shows only sessions that ended."""
+    active = another_client.open_session(door)
+
+    def without_creation(body: dict[str, Any]) -> dict[str, Any]:
+        return body | {"items": [event | {"type": "page_accepted"} for event in body["items"]]}
+
+    def too_long(body: dict[str, Any]) -> dict[str, Any]:
+        ended = {"session_id": "ended", "type": "session_created", "at": "2026-11-30T10:00:00Z"}
+        number = body["page"]
+        large = {"message": f"{number}" * 900_000}
+        return body | {"items": [ended, large], "next_page": number + 1}
+
+    inject(door, Fault("activity", 1, integration_id=door.integration_id, effect=Edit(without_creation)))
+    inject(door, Fault("activity", 2, 9, door.integration_id, effect=Edit(too_long)))
+    shown = door.sprintoctl("status")
+    assert f"perhaps session {active}, reference not shown" in shown.stdout
+    assert (
+        "The activity log is longer than is read: reading stopped after 6 events on 5 pages." in shown.stderr
+    )
 
 
 def test_sprintoctl_status_shows_a_long_reference_cut(door: FrontDoor) -> None:
@@ -354,7 +394,8 @@ def test_a_log_that_never_ends_is_cut_off(door: FrontDoor, ends: str) -> None:
         shown = door.sprintoctl(*words)
         assert shown.code == 0
         assert active in shown.stdout
-        assert "did not end: reading stopped after 1 events" in shown.stderr
+        what = "repeats itself" if ends == "by repeating" else "is longer than is read"
+        assert f"The activity log {what}: reading stopped after 1 events" in shown.stderr
     assert door.operations().count("activity") <= 202
 
 

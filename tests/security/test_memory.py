@@ -178,7 +178,7 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
     "four stream maps of a stream": (
         lambda: iter([columns(14_000)]),
         {"stream_maps": {f"m{number}": {"__source__": "people", "x": "'a'"} for number in range(3)}},
-        "the schemas of this run take more than 120 MB of memory",
+        "the schemas and stream maps of this run take more than 120 MB of memory",
     ),
     "sixty stream maps that drop the other fields": (
         lambda: iter([columns(14_000)]),
@@ -187,7 +187,15 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
                 f"m{number}": {"__source__": "people", "id": "id", "__else__": None} for number in range(60)
             }
         },
-        "Or use fewer stream maps",
+        "Or use fewer or shorter stream maps",
+    ),
+    "a stream map of many expressions for hundreds of streams": (
+        lambda: (columns(3, f"s{number}") for number in range(800)),
+        {
+            "entity_types": {"s*": "X", "people": "User"},
+            "stream_maps": {"s*": {f"v{n}": f"str(column_{n % 3} or '').upper()" for n in range(60)}},
+        },
+        "Or use fewer or shorter stream maps",
     ),
     "a schema that changes all the time": (
         lambda: (columns(6_000, prefix=f"v{number}") for number in range(30)),

@@ -79,6 +79,7 @@ class ConflictResolver:
         self._had_another_try = False
         self._has_taken_over = False
         self._unknown = ""
+        self._last_activity: object = None
 
     @property
     def waits_for_others(self) -> bool:
@@ -108,7 +109,7 @@ class ConflictResolver:
         """The session in the way, if the activity log shows it."""
         try:
             self._unknown = "the activity log does not show which"
-            return find_active_session(self._client, self._retry_policy)
+            return find_active_session(self._client, self._retry_policy, self._last_activity)
         except ApiError as failure:
             log.warning("The activity log could not be read. %s", failure.brief)
             self._unknown = f"which one is unknown, as the activity log could not be read ({failure.code})"
@@ -158,7 +159,7 @@ class ConflictResolver:
             if self._retry_policy.cancelled.wait(min(left, wanted)):
                 return None
             try:
-                if self._client.integration_status(self._retry_policy.once()).active_sessions() == 0:
+                if self._read_active(self._retry_policy.once()) == 0:
                     return None
                 failure = errors.Conflict("")
             except tolerated as unknown:
@@ -171,10 +172,15 @@ class ConflictResolver:
     def _count_active(self) -> int | None:
         """The number of active sessions, or None if it cannot be read."""
         try:
-            return self._client.integration_status(self._retry_policy).active_sessions()
+            return self._read_active(self._retry_policy)
         except ApiError as failure:
             log.warning("The integration's status could not be read. %s", failure.brief)
             return None
+
+    def _read_active(self, retry_policy: RetryPolicy) -> int:
+        status = self._client.integration_status(retry_policy)
+        self._last_activity = status.last_activity_at
+        return status.active_sessions()
 
     # Taking over
 
