@@ -28,8 +28,10 @@ _MAX_EVENT_BYTES = 4_000_000
 _SINCE_TOLERANCE = timedelta(minutes=2)
 
 _RECENT = timedelta(hours=2)
+"""Read before two days, which may have more events than can be read in time."""
+
 _BEFORE_LAST_ACTIVITY = timedelta(minutes=2)
-"""Read first, because two days may have more events than can be read in time."""
+"""Read first: a busy integration has thousands of events in two hours."""
 
 _MAX_LOOK_BACK = timedelta(days=30)
 """How far the log is read back for an expired session that is to be applied."""
