@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from datetime import datetime, timedelta, timezone
@@ -14,6 +15,8 @@ from target_sprinto.push.protocol.timestamps import CLOCK_SKEW, parse_time
 from target_sprinto.push.transport.background import Deadline, in_background, result_before
 from target_sprinto.receipts.document import Event
 
+log = logging.getLogger(__name__)
+
 _WORD = re.compile(r"[A-Za-z_-]{1,40}")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LEVELS = ("info", "warning", "error")
@@ -22,7 +25,7 @@ _LEVELS = ("info", "warning", "error")
 def session_events(
     client: ApiClient, session_id: str, age: timedelta, deadline: Deadline
 ) -> list[Event] | None:
-    """The session's events, oldest first; None if the log cannot be read in time."""
+    """The session's events, oldest first; None, with a warning, if the log cannot be read in time."""
     if not (seconds := deadline.remaining()):
         return None
     retry_policy = RetryPolicy(seconds, 0.0, until=time.monotonic() + seconds)
@@ -34,8 +37,12 @@ def session_events(
 
     try:
         return result_before(in_background(read, or_here=read), deadline)
-    except (SprintoError, TimeoutError):
-        return None
+    except SprintoError as failure:
+        reason = failure.brief
+    except TimeoutError:
+        reason = "The activity log was not read in time."
+    log.warning("The receipt has no events. %s", reason)
+    return None
 
 
 def iso(moment: datetime) -> str:

@@ -356,11 +356,28 @@ def test_a_broken_stdout_is_reported(door: FrontDoor) -> None:
 # The activity log
 
 
-def test_a_run_does_not_fail_if_its_events_cannot_be_read(door: FrontDoor) -> None:
-    fault(door, "activity", Respond(500), times=99)
-    assert door.run(people(3), **JSON).code == 0
-    receipt = receipt_of(door)
-    assert (receipt["outcome"], receipt["events"]) == ("applied", None)
+@pytest.mark.parametrize(
+    ("effect", "reason"),
+    [
+        (Respond(500), "[response-lost]"),
+        (
+            Edit(
+                lambda body: (
+                    body
+                    | {"items": [{"message": f"{body['page']}" * 900_000}], "next_page": body["page"] + 1}
+                )
+            ),
+            "longer than is read: reading stopped after 5 events on 5 pages. [log-unending]",
+        ),
+    ],
+)
+def test_a_warning_says_why_a_receipt_has_no_events(door: FrontDoor, effect: Effect, reason: str) -> None:
+    fault(door, "activity", effect, times=99)
+    finished = door.run(people(3), **JSON)
+    assert (finished.code, receipt_of(door)["events"]) == (0, None)
+    (warning,) = [line for line in finished.stderr.splitlines() if "WARNING" in line]
+    assert "The receipt has no events. " in warning
+    assert reason in warning
 
 
 def test_invalid_times_are_left_out(door: FrontDoor) -> None:

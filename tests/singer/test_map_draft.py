@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from itertools import chain
 from typing import Any
 
+import msgspec
 import pytest
 
 from target_sprinto.singer.mapping.map_draft import UNDECIDED, Proposal, draft, stream_map, type_of, words
@@ -298,3 +301,19 @@ def test_a_role_may_be_a_right_and_is_never_sure() -> None:
     (role,) = [one for one in draft(sample, USER) if one.field == "role"]
     assert (role.source, role.level) == ("role", "likely")
     assert "may be an access role" in role.why
+
+
+def test_long_texts_are_not_kept() -> None:
+    lines = (
+        msgspec.json.encode({"type": "RECORD", "stream": "s", "record": {"text": f"{n}" * 100_000}})
+        for n in range(200)
+    )
+    began = msgspec.json.encode({"type": "SCHEMA", "stream": "s", "schema": {}})
+    tracemalloc.start()
+    try:
+        samples = from_output(chain([began], lines))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert samples["s"].shapes(("text",)) == {"text"}
+    assert kept < 2_000_000

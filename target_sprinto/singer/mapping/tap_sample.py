@@ -17,6 +17,7 @@ MAX_RECORDS = 500
 """Records of a stream whose values are inspected."""
 
 _MAX_DEPTH = 3
+_MAX_TEXT = 200
 _SHAPES = {
     "date": re.compile(r"\d{4}-\d\d-\d\d"),
     "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"),
@@ -63,7 +64,7 @@ class StreamSample:
             if isinstance(inner, dict) and len(here) < _MAX_DEPTH:
                 self._inspect(inner, here)
             elif isinstance(inner, str):
-                self._words[here].add(inner)
+                self._words[here].add(inner[:_MAX_TEXT])
 
 
 class _Message(msgspec.Struct):
