@@ -41,6 +41,7 @@ def _run_target() -> None:
     # These are slow, and a signal may arrive meanwhile.
     with _imports():
         from target_sprinto.errors import SettingsError  # noqa: PLC0415
+        from target_sprinto.push.text import shown  # noqa: PLC0415
         from target_sprinto.singer.settings import settings_checks  # noqa: PLC0415
         from target_sprinto.singer.target import SprintoTarget  # noqa: PLC0415
 
@@ -57,10 +58,12 @@ def _run_target() -> None:
     except SettingsError as problem:
         sys.exit(str(problem))
     except Exception as failure:
-        if "SINGER_SDK_LOG_CONFIG" not in os.environ:
+        if "SINGER_SDK_LOG_CONFIG" not in os.environ or isinstance(failure, ImportError):
             raise
-        unusable = f"the file that SINGER_SDK_LOG_CONFIG names cannot be used ({type(failure).__name__})"
-        hint = "Make it a `version: 1` configuration of Python's logging, in YAML; or unset the variable."
+        # logging's own error names only the handler.
+        cause = shown(" ".join(str(failure.__cause__ or failure).split()))
+        unusable = f"the file that SINGER_SDK_LOG_CONFIG names cannot be used ({cause})"
+        hint = "It must be a `version: 1` configuration of Python's logging, in YAML. Correct or unset it."
         sys.exit(str(SettingsError(unusable, hint=hint)))
     command()
 

@@ -126,7 +126,8 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     if missing:
         raise EvidenceMissing(
             f"Evidence is missing: {pluralize(len(missing), 'line')} above.",
-            "Check the pipeline's log; if it was renamed or ended, move all its receipts to another folder.",
+            "Check the pipeline's log, and run it again. If it was renamed or has ended, move all its"
+            " receipts to another folder.",
         )
 
 

@@ -158,9 +158,9 @@ def receipt(receipt: Path, output: Path, public_keys: list[PublicKey], *, as_htm
     document, signer = read_checked(receipt, public_keys)
     page = receipt_html.render(document, _signature_of(receipt, document, signer))
     try:
-        is_own = output.exists() and receipt.samefile(output)
-        if is_own or output.suffix.lower() in {".json", signing.ENVELOPE_SUFFIX}:
-            raise click.UsageError("-o names a receipt or an envelope: name another file.")
+        kept = output.suffix.lower() in {".json", signing.ENVELOPE_SUFFIX}
+        if output.exists() and (kept or receipt.samefile(output)):
+            raise click.UsageError("-o would overwrite a receipt or an envelope: name another file.")
         with click.open_file(str(output), "wb") as file:
             file.write(page)
             file.flush()

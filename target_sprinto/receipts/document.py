@@ -253,7 +253,7 @@ BEGIN = b'{\n  "format": "target-sprinto receipt '
 """The first bytes of a receipt, in every format."""
 
 FORMAT_NUMBER = re.compile(re.escape(BEGIN) + rb'([0-9]{1,9})"')
-REWRITTEN = re.compile(rb'(?s)(\xef\xbb\xbf)?\s*\{.*?"format"\s*:\s*"target-sprinto receipt ')
+REWRITTEN = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"format"\s*:\s*"target-sprinto receipt ')
 """Also matches a receipt that another program has formatted, such as an editor or `jq`."""
 
 _CHECKSUM = b',\n  "checksum": "'

@@ -143,7 +143,7 @@ def _may_be_receipt(path: Path) -> bool:
     except OSError:
         return True
     is_cut = document.BEGIN.startswith(start[: len(document.BEGIN)])
-    return is_cut or bool(document.REWRITTEN.match(start)) or _exists(signing.envelope_path(path))
+    return is_cut or bool(document.REWRITTEN.match(start)) or signing.has_envelope(path)
 
 
 def _exists(path: Path) -> bool:

@@ -95,7 +95,9 @@ def gaps(series: Iterable[Series], since: datetime, until: datetime, every: time
         before = max((at for at in times if at < since), default=since)
         after = min((at for at in times if at > until), default=until)
         for begin, end in pairwise([before, *within, after]):
-            # A period without any applied run is incomplete, however short it is.
+            if not within and end - begin <= every:
+                # A period without any applied run is incomplete, however short it is.
+                begin, end = since, until  # noqa: PLW2901 - the part that is missing
             if end - begin > every or not within:
                 yield f"{one.name}: not applied from {minute(begin)} to {minute(end)}, {length(end - begin)}."
 

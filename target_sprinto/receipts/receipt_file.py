@@ -124,11 +124,14 @@ class ReceiptFile:
         try:
             if not (entity_types and folder.is_dir()):
                 return found
-            applied = [*damaged_in(folder)]
+            damaged = [*damaged_in(folder)]
             receipts = chain.newest_first(folder, self._pipeline)
         except OSError as problem:
             raise _not_readable(folder, problem) from None
-        applied += [path for head, path in receipts if head.outcome == "applied"]
+        if damaged:
+            more = f", nor are {len(damaged) - 1} others" if len(damaged) > 1 else ""
+            log.warning("%s is not an intact receipt%s: not compared with.", short(str(damaged[0])), more)
+        applied = [path for head, path in receipts if head.outcome == "applied"]
         public_keys = [self._key.public_key()] if self._key else []
         for path in applied[:_RUNS_LOOKED_BACK]:
             if found.keys() >= set(entity_types):
@@ -138,9 +141,8 @@ class ReceiptFile:
             except SprintoError as problem:
                 log.warning("%s This receipt is ignored.", problem)
                 continue
-            own = receipt.outcome == "applied" and chain.pipeline_of(receipt) == self._pipeline
             for one in receipt.entity_types:
-                if one.accepted and own:
+                if one.accepted:
                     found.setdefault(one.entity_type, Applied(one.accepted, path.name))
         return found
 
@@ -186,7 +188,7 @@ def _not_readable(folder: Path, problem: OSError) -> ReceiptNotWritten:
     what = "the folder of the receipts" if found == folder else "possibly the receipt of the previous run"
     return ReceiptNotWritten(
         f"{short(str(found), _LONGEST_PATH)}, {what}, cannot be read ({private_files.reason(problem)}).",
-        "Make it readable.",
+        "Make it readable; move it only if it is not a receipt.",
     )
 
 

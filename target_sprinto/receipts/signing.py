@@ -90,11 +90,14 @@ def envelope(key: PrivateKey, document: receipts.Receipt, name: str, sha256: str
 
 
 def has_envelope(path: Path) -> bool:
-    """Whether a receipt's envelope is beside it, with a signature, which is not checked."""
+    """Whether a receipt's envelope is beside it, with a signature, which is not checked; or may be."""
     try:
-        return bool(_decode(_read_envelope(envelope_path(path)), path)[2])
+        kind, _, signatures = _decode(_read_envelope(envelope_path(path)), path)
+    except PermissionError:
+        return True
     except (OSError, errors.SignatureInvalid):
         return False
+    return kind == PAYLOAD_TYPE and bool(signatures)
 
 
 def require_signed(path: Path, content: bytes, public_keys: Sequence[PublicKey]) -> str:

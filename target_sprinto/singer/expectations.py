@@ -87,8 +87,8 @@ class Expectations:
                     f"Received {self._counts[name]} {short(name)}; the last applied run had"
                     f" {before.records} (receipt {shown(before.receipt)}), and `expect` allows {percent:g} %"
                     " less.",
-                    "If that is correct, raise `max_shrink_percent` for one run; load a rejects file under"
-                    " another `client_reference_prefix`.",
+                    "If that is correct, raise `max_shrink_percent` for one run; but load rejects as another"
+                    " pipeline.",
                 )
 
     def require_unique_fields(self, fields_of: Callable[[str], Collection[str]]) -> None:

@@ -112,7 +112,8 @@ class Streams(dict[str, Stream]):
         # Its expressions are compiled for each stream.
         rules = rules_of(self._target.stream_maps, name)
         copies = sum(1 / 8 if rule.drops_others else 1 for rule in rules)
-        maps = sum(len(str(rule.options)) for rule in rules if rule.options)
+        texts = [text for rule in rules for text in rule.expressions.values()]
+        maps = sum(len(text) for text in texts if not text.isidentifier())
         self._memory[name] = round(schema_limits.memory_of(schema) * max(1, copies))
         self._memory[name] += schema_limits.MAP_BYTES * maps
         hint = "Select fewer streams or fields in the tap's catalog."
@@ -122,7 +123,9 @@ class Streams(dict[str, Stream]):
                 hint,
             )
         if sum(self._memory.values()) > schema_limits.MAX_MEMORY:
-            by_maps = ' Or use fewer or shorter stream maps, with `"__else__": null`.' if maps else ""
+            by_maps = (
+                ' Or use fewer or shorter stream maps, with `"__else__": null`.' if maps or copies > 1 else ""
+            )
             raise InvalidSchema(
                 f"with stream {quoted(name)} the schemas and stream maps of this run take more than"
                 f" {schema_limits.MAX_MEMORY // 1_000_000} MB of memory.",

@@ -344,13 +344,25 @@ def test_an_empty_log_config_is_ignored(door: FrontDoor) -> None:
     assert finished.code == 0, finished.stderr
 
 
-@pytest.mark.parametrize("text", ["", "handlers: {}", "a: [", "version: 1\nhandlers: {a: {class: no.such}}"])
-def test_a_log_config_that_cannot_be_used_is_named(door: FrontDoor, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "NoneType"),
+        ("handlers: {}", "version"),
+        ("a: [", "while parsing"),
+        ("version: 1\nhandlers: {a: {class: no.such}}", "No module named 'no'"),
+        ("version: 1\nhandlers: {a: {class: logging.FileHandler, filename: no/log}}", "No such file"),
+    ],
+)
+def test_a_log_config_that_cannot_be_used_is_named(
+    door: FrontDoor, tmp_path: Path, text: str, cause: str
+) -> None:
     path = tmp_path / "logging.yaml"
     path.write_text(text)
     finished = door.run(people(1), env={"SINGER_SDK_LOG_CONFIG": str(path)}, cold=True)
     assert finished.code == 1
-    assert finished.stderr.startswith("Settings: the file that SINGER_SDK_LOG_CONFIG names cannot be used")
+    assert finished.stderr.startswith("Settings: the file that SINGER_SDK_LOG_CONFIG names cannot be used (")
+    assert cause in finished.stderr
     assert finished.stderr.count("\n") == 1
     assert not door.sessions()
 

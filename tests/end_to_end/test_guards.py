@@ -45,7 +45,7 @@ def test_a_run_with_far_fewer_records_replaces_nothing(door: FrontDoor) -> None:
         door, lost, "expectation", "Received 120 people", "the last applied run had 200", "allows 20 %"
     )
     # Otherwise these few records would become the baseline.
-    assert "load a rejects file under another `client_reference_prefix`." in lost.error
+    assert "but load rejects as another pipeline." in lost.error
     assert len(door.applied()["people"]) == 200
     # The failed run is not a baseline, and a loss within the limit passes.
     assert door.run(people(160), **shrink(20)).code == 0
@@ -285,3 +285,14 @@ def test_a_damaged_receipt_is_reported_and_not_a_baseline(door: FrontDoor, how: 
     finished = door.run(people(150), **shrink(20))
     check_discarded(door, finished, "expectation", "had 200")
     assert "is not an intact receipt" in finished.stderr
+
+
+def test_damaged_receipts_of_another_pipeline_do_not_disable_the_guard(door: FrontDoor) -> None:
+    assert door.run(people(200), **KEEP_RECEIPTS).code == 0
+    (own,) = (door.folder / "receipts").iterdir()
+    damaged = json.dumps(json.loads(own.read_bytes()), indent=4).replace("target-sprinto/", "other/")
+    for number in range(1001):
+        (own.parent / f"{number}.json").write_text(damaged)
+    finished = door.run(people(150), **shrink(20))
+    check_discarded(door, finished, "expectation", "had 200")
+    assert finished.stderr.count("is not an intact receipt, nor are 1000 others: not compared with.") == 1

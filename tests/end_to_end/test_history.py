@@ -109,7 +109,9 @@ def test_the_history_of_real_runs(door: FrontDoor) -> None:
     assert door.run(people(1), report_path="one", expect={"people": {"min_records": 2}}).code == 1
     shown = ask(door, "one", "two", "--max-age", "1h")
     assert shown.code == 1
-    assert shown.stderr.startswith("sprintoctl: Evidence is missing: 1 line above. Check the pipeline's log;")
+    assert shown.stderr.startswith(
+        "sprintoctl: Evidence is missing: 1 line above. Check the pipeline's log, "
+    )
     assert shown.stderr.endswith("[evidence-missing]\n")
     head, *rows, missing = shown.stdout.splitlines()
     heads = [
@@ -153,7 +155,7 @@ def test_the_documented_command_moves_the_receipts_of_a_pipeline_that_has_ended(
         assert door.run(people(1), client_reference_prefix=prefix, **signed).code == 0
     stale = ask(door, "receipts", "--max-age", "0h")
     assert "hr-old" in stale.stdout
-    assert "if it was renamed or ended, move all its receipts to another folder. [" in stale.stderr
+    assert "If it was renamed or has ended, move all its receipts to another folder. [" in stale.stderr
     (command,) = [
         one.text for one in blocks(DOCS / "monitoring.md") if "mv " in one.text and "hr-old" in one.text
     ]

@@ -31,8 +31,8 @@ MAX_WORK = 100_000_000
 MAX_MEMORY = 120_000_000
 """Bytes for all schemas and maps of a run, by `memory_of`: about 30,000 fields with a type each."""
 
-MAP_BYTES = 200
-"""For each character of a stream map, compiled, as measured: 110 to 260."""
+MAP_BYTES = 100
+"""For each character of a stream map's expressions, compiled. Renames take hardly any."""
 
 BACKTRACK_LIMIT = 1_000
 PATTERN_BYTES = 1_000_000
