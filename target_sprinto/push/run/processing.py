@@ -15,6 +15,7 @@ from target_sprinto.push.protocol.lifecycle import Comparison, ProcessingWatch, 
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import (
+    POLL_INTERVAL,
     Deadline,
     in_background,
     interruptible_sleep,
@@ -140,8 +141,9 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None) 
 
 def _sleep(staged: StagedSession, seconds: float) -> None:
     """Sleep until the next poll; after a signal, which leaves only seconds, not for long."""
-    sleep_before(Deadline(seconds, staged.interrupted, min(seconds, _POLL_AFTER_SIGNAL_SECONDS)), seconds)
-    staged.grace()
+    poll = Deadline(seconds, staged.interrupted, min(seconds, _POLL_AFTER_SIGNAL_SECONDS))
+    while left := poll.remaining():
+        interruptible_sleep(min(POLL_INTERVAL, left), staged.grace)
 
 
 def _settled(staged: StagedSession, equal: SessionStatus, watch: ProcessingWatch) -> SessionStatus:
