@@ -16,7 +16,7 @@ import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.text import short
+from target_sprinto.push.text import pluralize, short
 from target_sprinto.receipts import chain, signing
 from target_sprinto.receipts.document import Receipt, encode
 from target_sprinto.receipts.errors import ReceiptNotWritten
@@ -129,8 +129,12 @@ class ReceiptFile:
         except OSError as problem:
             raise _not_readable(folder, problem) from None
         if damaged:
-            more = f", nor are {len(damaged) - 1} others" if len(damaged) > 1 else ""
-            log.warning("%s is not an intact receipt%s: not compared with.", short(str(damaged[0])), more)
+            more = f", and {pluralize(len(damaged) - 1, 'other')}" if len(damaged) > 1 else ""
+            log.warning(
+                "`max_shrink_percent` ignores %s, which is not an intact receipt%s.",
+                short(str(damaged[0]), _LONGEST_PATH),
+                more,
+            )
         applied = [path for head, path in receipts if head.outcome == "applied"]
         public_keys = [self._key.public_key()] if self._key else []
         for path in applied[:_RUNS_LOOKED_BACK]:

@@ -295,4 +295,4 @@ def test_damaged_receipts_of_another_pipeline_do_not_disable_the_guard(door: Fro
         (own.parent / f"{number}.json").write_text(damaged)
     finished = door.run(people(150), **shrink(20))
     check_discarded(door, finished, "expectation", "had 200")
-    assert finished.stderr.count("is not an intact receipt, nor are 1000 others: not compared with.") == 1
+    assert finished.stderr.count("is not an intact receipt, and 1,000 others.") == 1
