@@ -699,7 +699,7 @@ def test_an_html_report_requires_a_verified_receipt(door: FrontDoor) -> None:
     words = ["receipt", "receipt.json", "--html", "-o"]
     own = door.finish(door.start(*words, "receipt.json", program="sprintoctl"))
     assert (own.code, receipt.read_bytes()) == (2, content)
-    assert "-o names a receipt" in own.stderr
+    assert "-o would overwrite a receipt" in own.stderr
     for name in ("receipt.json.dsse", "another.json"):
         (door.folder / name).write_text("kept")
         other = door.finish(door.start(*words, name, program="sprintoctl"))
