@@ -63,7 +63,10 @@ def _run_target() -> None:
         # logging's own error names only the handler.
         cause = shown(" ".join(str(failure.__cause__ or failure).split()))
         unusable = f"the file that SINGER_SDK_LOG_CONFIG names cannot be used ({cause})"
-        hint = "It must be a `version: 1` configuration of Python's logging, in YAML. Correct or unset it."
+        hint = (
+            "Correct it: it must be a `version: 1` configuration of Python's logging, in YAML. Or unset the"
+            " variable."
+        )
         sys.exit(str(SettingsError(unusable, hint=hint)))
     command()
 

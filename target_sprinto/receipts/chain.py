@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -88,12 +88,16 @@ class Link(NamedTuple):
     head: Head
 
 
-def newest_first(folder: Path, pipeline: Pipeline) -> list[tuple[Head, Path]]:
-    """A pipeline's receipts of runs that ended. Reads at most 8 KiB of each file in the folder.
+def heads_in(folder: Path) -> list[tuple[Head | None, Path]]:
+    """The files of a folder with their heads. Reads at most 8 KiB of each.
 
     Raises OSError if the folder cannot be listed, or a file that may be a receipt cannot be read.
     """
-    found = ((read_head(path), path) for path in receipt_files(folder))
+    return [(read_head(path), path) for path in receipt_files(folder)]
+
+
+def newest_first(found: Iterable[tuple[Head | None, Path]], pipeline: Pipeline) -> list[tuple[Head, Path]]:
+    """A pipeline's receipts of runs that ended, among the files that were `found`."""
     own = [(head, path) for head, path in found if head and head.number and pipeline_of(head) == pipeline]
     return sorted(own, key=lambda one: (one[0].number, one[1]), reverse=True)
 
@@ -101,9 +105,9 @@ def newest_first(folder: Path, pipeline: Pipeline) -> list[tuple[Head, Path]]:
 def last_of(folder: Path, pipeline: Pipeline) -> tuple[int, str | None]:
     """The number of a pipeline's last receipt and the SHA-256 of its file; 0 and None if there is none.
 
-    Raises the OSErrors of `newest_first`.
+    Raises the OSErrors of `heads_in`.
     """
-    if not (receipts := newest_first(folder, pipeline)):
+    if not (receipts := newest_first(heads_in(folder), pipeline)):
         return 0, None
     head, path = receipts[0]
     digest = hashlib.sha256()

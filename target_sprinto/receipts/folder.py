@@ -77,7 +77,7 @@ def read_folder(
     found, links = ReceiptFolder(), []
     for file in sorted(chain.receipt_files(path)):
         check()
-        if not _may_be_receipt(file):
+        if not may_be_receipt(file):
             found.others += 1
             continue
         try:
@@ -130,12 +130,7 @@ def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
     return sorted(own, key=lambda run: run.ended_at), [*differing.values()]
 
 
-def damaged_in(folder: Path) -> Iterator[Path]:
-    """The receipts whose place in a chain cannot be read; one may be a pipeline's last. Raises OSError."""
-    return (one for one in chain.receipt_files(folder) if not chain.read_head(one) and _may_be_receipt(one))
-
-
-def _may_be_receipt(path: Path) -> bool:
+def may_be_receipt(path: Path) -> bool:
     """Whether a file looks like a receipt, even a damaged one, or cannot be read. Any other may be huge."""
     try:
         with path.open("rb") as opened:

@@ -94,10 +94,11 @@ def gaps(series: Iterable[Series], since: datetime, until: datetime, every: time
         within = [at for at in times if since <= at <= until]
         before = max((at for at in times if at < since), default=since)
         after = min((at for at in times if at > until), default=until)
-        for begin, end in pairwise([before, *within, after]):
-            if not within and end - begin <= every:
-                # A period without any applied run is incomplete, however short it is.
-                begin, end = since, until  # noqa: PLW2901 - the part that is missing
+        moments = [before, *within, after]
+        if not within and after - before <= every:
+            # A period without any applied run is incomplete, however short it is.
+            moments = [since, until]
+        for begin, end in pairwise(moments):
             if end - begin > every or not within:
                 yield f"{one.name}: not applied from {minute(begin)} to {minute(end)}, {length(end - begin)}."
 

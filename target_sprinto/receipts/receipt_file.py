@@ -20,7 +20,7 @@ from target_sprinto.push.text import pluralize, short
 from target_sprinto.receipts import chain, signing
 from target_sprinto.receipts.document import Receipt, encode
 from target_sprinto.receipts.errors import ReceiptNotWritten
-from target_sprinto.receipts.folder import damaged_in, read_checked
+from target_sprinto.receipts.folder import may_be_receipt, read_checked
 from target_sprinto.receipts.run_info import RunInfo
 
 log = logging.getLogger(__name__)
@@ -124,10 +124,11 @@ class ReceiptFile:
         try:
             if not (entity_types and folder.is_dir()):
                 return found
-            damaged = [*damaged_in(folder)]
-            receipts = chain.newest_first(folder, self._pipeline)
+            files = chain.heads_in(folder)
         except OSError as problem:
             raise _not_readable(folder, problem) from None
+        # One of them may be the pipeline's last.
+        damaged = [path for head, path in files if head is None and may_be_receipt(path)]
         if damaged:
             more = f", and {pluralize(len(damaged) - 1, 'other')}" if len(damaged) > 1 else ""
             log.warning(
@@ -135,7 +136,9 @@ class ReceiptFile:
                 short(str(damaged[0]), _LONGEST_PATH),
                 more,
             )
-        applied = [path for head, path in receipts if head.outcome == "applied"]
+        applied = [
+            path for head, path in chain.newest_first(files, self._pipeline) if head.outcome == "applied"
+        ]
         public_keys = [self._key.public_key()] if self._key else []
         for path in applied[:_RUNS_LOOKED_BACK]:
             if found.keys() >= set(entity_types):
